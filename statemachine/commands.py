@@ -1,0 +1,247 @@
+"""The entries of the replicated log: a closed set, whose wire names are for ever.
+
+1. A command carries everything that apply may use: `at` and `actor` are read by the proposer.
+2. `request_id` makes a command safe to send twice: a repeat is answered with the first answer.
+3. A field may be added with a default that means what older replicas did; none is ever renamed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from statemachine.manifest import Manifest
+from statemachine.model import Endpoint, Result
+from statemachine.words import Digest, JobId, JobKind, NodeName, Presence, RequestId, Scalar, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Command:
+    request_id: RequestId
+    at: float
+    """Unix seconds, read by the proposer; replicas never read a clock."""
+    actor: str
+    """Who asked: an API identity, or the replica itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundCluster(_Command):
+    """Give the cluster its id; the first one wins, for ever."""
+
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier(_Command):
+    """Change nothing; whoever sees it applied has seen everything that was acknowledged before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddNode(_Command):
+    """Make a node known before anybody has seen it."""
+
+    node: NodeName
+    endpoint: Endpoint
+    labels: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditNode(_Command):
+    """Change what an operator says of a node; `None` leaves a part as it is.
+
+    Attributes:
+        labels: Merged; an empty value removes the label.
+        variables: Merged deeply; null removes a key.
+        if_index: Refuse when the node has changed since this log index.
+    """
+
+    node: NodeName
+    labels: Mapping[str, str] | None = None
+    variables: Mapping[str, Value] | None = None
+    role: str | None = None
+    if_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMaintenance(_Command):
+    """Cordon a node, or lift the cordon (`on` false)."""
+
+    node: NodeName
+    on: bool
+    reason: str = ""
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetNode(_Command):
+    """Strike a node from the inventory, leaving a tombstone.
+
+    Attributes:
+        force: Forget it although it is in service or in work; role requirements still hold.
+    """
+
+    node: NodeName
+    force: bool = False
+    if_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPresence(_Command):
+    """Say whether a node can be reached, and why we think so."""
+
+    node: NodeName
+    presence: Presence
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetGlobals(_Command):
+    """Merge into the global variables; null removes a key."""
+
+    variables: Mapping[str, Value]
+    if_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitBundle(_Command):
+    """Make a stored bundle the current one. Its bytes are on a quorum of replicas already."""
+
+    digest: Digest
+    manifest: Manifest
+    size_bytes: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitJob(_Command):
+    """Ask for an operation on nodes that are known.
+
+    Attributes:
+        nodes: Names, exactly; or
+        selector: `targets` grammar (`*` means every node).
+        bundle: Empty means the current one.
+        max_failed: None takes the kind's own rule: an upgrade stops at the first failed wave, the others
+            go on.
+    """
+
+    kind: JobKind
+    nodes: tuple[NodeName, ...] = ()
+    selector: str = ""
+    role: str = ""
+    bundle: Digest = Digest("")
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    max_parallel: int = 0
+    max_failed: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitDiscovery(_Command):
+    """Ask for addresses to be probed.
+
+    Attributes:
+        sweep: The addresses come from a range: one that is silent is no failure.
+        readmit: Accept machines that were forgotten.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    sweep: bool = False
+    readmit: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    max_parallel: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelJob(_Command):
+    """Ask a job to end: what has not begun is cancelled now, what runs is killed and undone."""
+
+    job: JobId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What discovery saw at an address."""
+
+    endpoint: Endpoint
+    name: str
+    machine_id: str
+    host_key: str
+    epoch: int
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSighting(_Command):
+    """A machine answered a probe of a discover job."""
+
+    job: JobId
+    task: NodeName
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSilence(_Command):
+    """Nothing that can be managed answered a probe of a discover job.
+
+    Attributes:
+        silent: Nothing answered at all (in a sweep that is no failure).
+    """
+
+    job: JobId
+    task: NodeName
+    error: str
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimTask(_Command):
+    """Take a task over: raises the node's epoch and answers it (DESIGN 5.1)."""
+
+    job: JobId
+    node: NodeName
+    claimant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAttempt(_Command):
+    """Announce that the owed attempt may be launched from now on."""
+
+    job: JobId
+    node: NodeName
+    epoch: int
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishAttempt(_Command):
+    """Record how the owed attempt ended; the only way in which a task moves on."""
+
+    job: JobId
+    node: NodeName
+    epoch: int
+    result: Result
+
+
+Command: TypeAlias = (
+    FoundCluster
+    | Barrier
+    | AddNode
+    | EditNode
+    | SetMaintenance
+    | ForgetNode
+    | ReportPresence
+    | SetGlobals
+    | CommitBundle
+    | SubmitJob
+    | SubmitDiscovery
+    | CancelJob
+    | ReportSighting
+    | ReportSilence
+    | ClaimTask
+    | StartAttempt
+    | FinishAttempt
+)

@@ -1,0 +1,134 @@
+"""One command's changes to a state, collected before they become the next state.
+
+A rule reads and writes the draft; when it answers `Rejected`, the draft is thrown away, so a refused
+command cannot leave half a change behind. Outside of one call of `apply` nobody sees a draft.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from statemachine import lifecycle
+from statemachine.commands import Command
+from statemachine.lifecycle import Trigger
+from statemachine.model import (
+    ERROR_CHARS_MAX,
+    EVENTS_MAX,
+    HISTORY_MAX,
+    JOBS_ENDED_MAX,
+    Event,
+    Job,
+    Node,
+    State,
+    Task,
+    Transition,
+)
+from statemachine.words import JobId, JobState, NodeName
+
+
+class Draft:
+    """The next state in the making."""
+
+    def __init__(self, state: State, command: Command) -> None:
+        self.before = state
+        self.index = state.index + 1
+        self.at = command.at
+        self.actor = command.actor
+        self.nodes: Mapping[NodeName, Node] = state.nodes
+        self.jobs: Mapping[JobId, Job] = state.jobs
+        self.running = state.running
+        self._events: list[Event] = []
+        self._changed: dict[str, Any] = {}
+
+    @property
+    def view(self) -> State:
+        """The state as the draft stands now; read-only, and only for this command."""
+        return replace(
+            self.before, nodes=self.nodes, jobs=self.jobs, running=self.running, **self._changed
+        )
+
+    def set(self, **fields: Any) -> None:
+        """Change other parts of the state, by field name."""
+        self._changed.update(fields)
+
+    def put_node(self, node: Node) -> Node:
+        """Store `node` as changed by this command."""
+        changed = replace(node, index=self.index)
+        self._own_nodes()[node.name] = changed
+        return changed
+
+    def drop_node(self, name: NodeName) -> None:
+        """Strike a node."""
+        del self._own_nodes()[name]
+
+    def put_job(self, job: Job) -> Job:
+        """Store `job` as changed by this command."""
+        changed = replace(job, index=self.index)
+        self._own_jobs()[job.id] = changed
+        return changed
+
+    def put_task(self, job_id: JobId, task: Task) -> Job:
+        """Store `task` in its job."""
+        job = self.jobs[job_id]
+        return self.put_job(replace(job, tasks={**job.tasks, task.node: task}))
+
+    def event(self, kind: str, subject: str, message: str, *, job: str = "") -> None:
+        """Tell watchers."""
+        self._events.append(
+            Event(
+                index=self.index,
+                part=len(self._events),
+                at=self.at,
+                kind=kind,
+                subject=subject,
+                message=message[:ERROR_CHARS_MAX],
+                actor=self.actor,
+                job=job,
+            )
+        )
+
+    def move(self, name: NodeName, trigger: Trigger, *, job: str = "", reason: str = "") -> Node:
+        """Move a node along the table and write its history; the caller has checked that the cell exists."""
+        node = self.nodes[name]
+        status = lifecycle.after(node.status, trigger)
+        if status is None:
+            raise AssertionError(f"{name}: no transition from {node.status} by {trigger}")
+        line = Transition(
+            index=self.index,
+            at=self.at,
+            status=status,
+            trigger=trigger,
+            actor=self.actor,
+            job=job,
+            reason=reason[:ERROR_CHARS_MAX],
+        )
+        why = f" ({reason})" if reason else ""
+        self.event("node.status", name, f"{node.status} -> {status}{why}", job=job)
+        return self.put_node(replace(node, status=status, history=(*node.history, line)[-HISTORY_MAX:]))
+
+    def end_job(self, job: Job) -> None:
+        """Take an ended job off the running ones, and drop the oldest ended ones over the limit."""
+        self.put_job(job)
+        self.running = tuple(other for other in self.running if other != job.id)
+        ended = [other.id for other in self.jobs.values() if other.state is not JobState.RUNNING]
+        for old in ended[: max(0, len(ended) - JOBS_ENDED_MAX)]:
+            del self._own_jobs()[old]
+        self.event("job.ended", job.id, f"{job.kind} {job.state}{': ' + job.error if job.error else ''}", job=job.id)
+
+    def _own_nodes(self) -> dict[NodeName, Node]:
+        """Return the mapping of nodes for writing; copied once a command, and only by those that write."""
+        if self.nodes is self.before.nodes:
+            self.nodes = dict(self.before.nodes)
+        return cast("dict[NodeName, Node]", self.nodes)
+
+    def _own_jobs(self) -> dict[JobId, Job]:
+        if self.jobs is self.before.jobs:
+            self.jobs = dict(self.before.jobs)
+        return cast("dict[JobId, Job]", self.jobs)
+
+    def finish(self) -> State:
+        """Return the next state."""
+        events = (*self.before.events, *self._events)
+        dropped = events[: max(0, len(events) - EVENTS_MAX)]
+        base = dropped[-1].index if dropped else self.before.event_base
+        return replace(self.view, index=self.index, events=events[len(dropped) :], event_base=base)

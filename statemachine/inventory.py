@@ -1,0 +1,312 @@
+"""Rules for nodes: adding, editing, maintenance, presence, sightings, forgetting.
+
+1. A machine is known by its machine id and its host key together. A changed address is followed; a
+   machine that shares only one of the two with a node is refused, with both named.
+2. A forgotten machine leaves a tombstone and does not come back unless discovery is told to readmit it.
+"""
+
+from dataclasses import replace
+
+from statemachine import requirements, words
+from statemachine.commands import (
+    AddNode,
+    EditNode,
+    ForgetNode,
+    ReportPresence,
+    SetMaintenance,
+    Sighting,
+)
+from statemachine.draft import Draft
+from statemachine.lifecycle import COUNTED, FORGETTABLE, IN_SERVICE, UNDERWAY, Trigger
+from statemachine.model import (
+    NODES_MAX,
+    TOMBSTONES_MAX,
+    Maintenance,
+    Node,
+    Tombstone,
+    Transition,
+)
+from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.variables import merged
+from statemachine.words import Health, JobId, NodeName, Presence, Status
+
+LABELS_MAX = 64
+
+
+def no_such_node(*names: str) -> Rejected:
+    """Return the refusal that names all unknown nodes."""
+    return Rejected(
+        reason=Reason.NO_SUCH_NODE,
+        message=f"no such node: {', '.join(names)}",
+        offenders=names,
+        hint="list the nodes with `hamgr node ls`, or find new ones with `hamgr discover`",
+    )
+
+
+def invalid(message: str, *offenders: str, hint: str = "") -> Rejected:
+    """Return the refusal of a value that no state could accept."""
+    return Rejected(reason=Reason.INVALID, message=message, offenders=offenders, hint=hint)
+
+
+def in_maintenance(node: Node, at: float) -> bool:
+    """Return whether the cordon of `node` holds at the time `at`."""
+    return node.maintenance is not None and (node.maintenance.until is None or at < node.maintenance.until)
+
+
+def _bad_name(name: str) -> Rejected | None:
+    if words.NODE_NAME.match(name):
+        return None
+    return invalid(
+        f"{name!r} cannot be a node's name",
+        name,
+        hint="use lower-case letters, digits, '-' and '.', 63 characters at most",
+    )
+
+
+def _bad_labels(labels: dict[str, str]) -> Rejected | None:
+    bad = sorted(
+        f"{key}={value}"
+        for key, value in labels.items()
+        if not words.LABEL_KEY.match(key) or not words.LABEL_VALUE.match(value)
+    )
+    if bad:
+        return invalid(f"not a label: {', '.join(map(repr, bad))}", *bad, hint="write KEY=VALUE without spaces")
+    if len(labels) > LABELS_MAX:
+        return invalid(f"{len(labels)} labels are more than the {LABELS_MAX} that a node may have")
+    return None
+
+
+def _bad_role(draft: Draft, role: str) -> Rejected | None:
+    bundle = draft.before.bundles.get(draft.before.current_bundle)
+    if not role or (bundle and role in bundle.manifest.roles):
+        return None
+    known = ", ".join(sorted(bundle.manifest.roles)) if bundle else "none: push a bundle first"
+    return Rejected(
+        reason=Reason.NO_SUCH_ROLE,
+        message=f"no such role: {role}",
+        offenders=(role,),
+        hint=f"the current bundle has: {known}",
+    )
+
+
+def changed_since(node: Node, if_index: int | None) -> Rejected | None:
+    """Return the refusal of a write whose caller saw an older version of `node`."""
+    if if_index is None or if_index == node.index:
+        return None
+    return Rejected(
+        reason=Reason.CHANGED,
+        message=f"node {node.name} is at index {node.index}, not {if_index}",
+        offenders=(node.name,),
+        hint="read it again and decide anew",
+    )
+
+
+def add_node(draft: Draft, command: AddNode) -> Outcome:
+    if refusal := _bad_name(command.node) or _bad_labels(dict(command.labels)) or _bad_role(draft, command.role):
+        return refusal
+    if command.node in draft.nodes:
+        return Rejected(
+            reason=Reason.IDENTITY,
+            message=f"node {command.node} exists already",
+            offenders=(command.node,),
+            hint=f"change it with `hamgr node edit {command.node}`",
+        )
+    if len(draft.nodes) >= NODES_MAX:
+        return Rejected(reason=Reason.LIMIT, message=f"the inventory is full: {NODES_MAX} nodes")
+    line = Transition(index=draft.index, at=draft.at, status=Status.NEW, trigger="added", actor=draft.actor)
+    draft.put_node(
+        Node(
+            name=command.node,
+            status=Status.NEW,
+            endpoint=command.endpoint,
+            presence=Presence.SUSPECT,
+            presence_reason="nobody has seen it yet",
+            labels={key: value for key, value in command.labels.items() if value},
+            variables=merged({}, command.variables),
+            role=command.role,
+            history=(line,),
+        )
+    )
+    draft.event("node.added", command.node, f"added at {command.endpoint}")
+    return Accepted(index=draft.index, ref=command.node)
+
+
+def edit_node(draft: Draft, command: EditNode) -> Outcome:
+    node = draft.nodes.get(command.node)
+    if node is None:
+        return no_such_node(command.node)
+    if refusal := changed_since(node, command.if_index):
+        return refusal
+    labels = {**node.labels, **(command.labels or {})}
+    labels = {key: value for key, value in labels.items() if value}
+    if refusal := _bad_labels(labels):
+        return refusal
+    role = node.role if command.role is None else command.role
+    if role != node.role:
+        if node.status in COUNTED | UNDERWAY:
+            return Rejected(
+                reason=Reason.WRONG_STATUS,
+                message=f"node {node.name} is {node.status} as {node.role}; its role cannot be changed now",
+                offenders=(node.name,),
+                hint=f"decommission it first: `hamgr node decommission {node.name}`",
+            )
+        if refusal := _bad_role(draft, role):
+            return refusal
+    variables = merged(node.variables, command.variables or {})
+    draft.put_node(replace(node, labels=labels, variables=variables, role=role))
+    draft.event("node.edited", node.name, "labels, variables or role changed")
+    return Accepted(index=draft.index, ref=node.name)
+
+
+def set_maintenance(draft: Draft, command: SetMaintenance) -> Outcome:
+    node = draft.nodes.get(command.node)
+    if node is None:
+        return no_such_node(command.node)
+    if not command.on:
+        draft.put_node(replace(node, maintenance=None))
+        draft.event("node.maintenance", node.name, "maintenance ended")
+        return Accepted(index=draft.index, ref=node.name)
+    if node.status not in IN_SERVICE:
+        return Rejected(
+            reason=Reason.WRONG_STATUS,
+            message=f"node {node.name} is {node.status}; only a node in service can be put into maintenance",
+            offenders=(node.name,),
+        )
+    if not command.reason:
+        return invalid("maintenance needs a reason", node.name, hint="say why: --reason TEXT")
+    cordon = Maintenance(reason=command.reason, owner=command.actor, since=command.at, until=command.until)
+    draft.put_node(replace(node, maintenance=cordon))
+    draft.event("node.maintenance", node.name, f"maintenance: {command.reason}")
+    return Accepted(index=draft.index, ref=node.name)
+
+
+def forget_node(draft: Draft, command: ForgetNode) -> Outcome:
+    node = draft.nodes.get(command.node)
+    if node is None:
+        return no_such_node(command.node)
+    if refusal := changed_since(node, command.if_index):
+        return refusal
+    if node.job:
+        return Rejected(
+            reason=Reason.BUSY,
+            message=f"node {node.name} is held by job {node.job}",
+            offenders=(node.name,),
+            hint=f"wait for it, or cancel it: `hamgr job cancel {node.job}`",
+        )
+    if node.status not in FORGETTABLE and not command.force:
+        return Rejected(
+            reason=Reason.WRONG_STATUS,
+            message=f"node {node.name} is {node.status}",
+            offenders=(node.name,),
+            hint=f"decommission it first, or strike it as it is: `hamgr node forget {node.name} --force`",
+        )
+    if broken := requirements.refusal_of_removal(draft.before, [node.name]):
+        return Rejected(reason=Reason.REQUIREMENT, message="; ".join(broken), offenders=(node.name,))
+    draft.drop_node(node.name)
+    if node.machine_id:
+        stone = Tombstone(
+            name=node.name, machine_id=node.machine_id, host_key=node.host_key, at=draft.at, actor=draft.actor
+        )
+        draft.set(tombstones=(*draft.before.tombstones, stone)[-TOMBSTONES_MAX:])
+    draft.event("node.forgotten", node.name, f"forgotten while {node.status}")
+    return Accepted(index=draft.index, ref=node.name)
+
+
+def report_presence(draft: Draft, command: ReportPresence) -> Outcome:
+    node = draft.nodes.get(command.node)
+    if node is None:
+        return no_such_node(command.node)
+    set_presence(draft, node, command.presence, command.reason)
+    return Accepted(index=draft.index, ref=node.name)
+
+
+def set_presence(draft: Draft, node: Node, presence: Presence, reason: str) -> Node:
+    """Store what is known of a node's presence; a node that cannot be reached has no known health."""
+    if node.presence is not presence:
+        draft.event("node.presence", node.name, f"{node.presence} -> {presence}{': ' + reason if reason else ''}")
+    health = Health.UNKNOWN if presence is Presence.UNREACHABLE else node.health
+    seen_at = draft.at if presence is Presence.REACHABLE else node.seen_at
+    return draft.put_node(
+        replace(node, presence=presence, presence_reason=reason, health=health, seen_at=seen_at)
+    )
+
+
+def admit(draft: Draft, sighting: Sighting, *, job: JobId) -> NodeName | Rejected:
+    """Take a sighting into the inventory; return the node's name, or why the machine is refused."""
+    if refusal := _bad_name(sighting.name):
+        return refusal
+    if not sighting.machine_id or not sighting.host_key:
+        return invalid(f"{sighting.endpoint} gave no machine id or no host key", str(sighting.endpoint))
+    node = _known(draft, sighting)
+    if isinstance(node, Rejected):
+        return node
+    if node is None:
+        if refusal := _unwelcome(draft, sighting, readmit=draft.jobs[job].readmit):
+            return refusal
+        line = Transition(index=draft.index, at=draft.at, status=Status.NEW, trigger="found", actor=draft.actor, job=job)
+        node = Node(
+            name=NodeName(sighting.name), status=Status.NEW, endpoint=sighting.endpoint, history=(line,)
+        )
+        draft.event("node.added", node.name, f"found at {sighting.endpoint}", job=job)
+    node = replace(
+        node,
+        endpoint=sighting.endpoint,
+        host_key=sighting.host_key,
+        machine_id=sighting.machine_id,
+        facts=dict(sighting.facts),
+        labels={**draft.jobs[job].labels, **node.labels},
+        epoch=max(node.epoch, sighting.epoch),
+    )
+    node = set_presence(draft, node, Presence.REACHABLE, "")
+    if node.status is Status.NEW:
+        draft.move(node.name, Trigger.SIGHTED, job=job, reason=f"seen at {sighting.endpoint}")
+    return node.name
+
+
+def _known(draft: Draft, sighting: Sighting) -> Node | Rejected | None:
+    """Return the node that this machine is, None when it is new, or the refusal of a clone."""
+    for node in draft.nodes.values():
+        same_machine = node.machine_id == sighting.machine_id
+        same_key = node.host_key == sighting.host_key
+        if same_machine and same_key:
+            return node
+        if same_machine or same_key:
+            shared, other = ("machine id", "host key") if same_machine else ("host key", "machine id")
+            return Rejected(
+                reason=Reason.IDENTITY,
+                message=f"{sighting.endpoint} ({sighting.name}) has the {shared} of node {node.name} and another {other}",
+                offenders=(str(sighting.endpoint), node.name),
+                hint=f"if it is a clone, give it its own {shared}; if {node.name} was reinstalled, "
+                f"forget it first: `hamgr node forget {node.name} --force`",
+            )
+    return _expected(draft, sighting)
+
+
+def _expected(draft: Draft, sighting: Sighting) -> Node | None:
+    """Return the node that was added by hand and never seen, if this is it by name or address."""
+    for node in draft.nodes.values():
+        if not node.machine_id and (node.name == sighting.name or node.endpoint == sighting.endpoint):
+            return node
+    return None
+
+
+def _unwelcome(draft: Draft, sighting: Sighting, *, readmit: bool) -> Rejected | None:
+    if sighting.name in draft.nodes:
+        other = draft.nodes[NodeName(sighting.name)]
+        return Rejected(
+            reason=Reason.IDENTITY,
+            message=f"{sighting.endpoint} calls itself {sighting.name}, which is the name of the node at {other.endpoint}",
+            offenders=(str(sighting.endpoint), other.name),
+            hint="give one of the two machines another host name",
+        )
+    for stone in draft.before.tombstones:
+        if not readmit and (stone.machine_id == sighting.machine_id or stone.host_key == sighting.host_key):
+            return Rejected(
+                reason=Reason.FORGOTTEN,
+                message=f"{sighting.endpoint} is {stone.name}, which {stone.actor} made us forget",
+                offenders=(str(sighting.endpoint),),
+                hint="to take it back: `hamgr discover --readmit ...`",
+            )
+    if len(draft.nodes) >= NODES_MAX:
+        return Rejected(reason=Reason.LIMIT, message=f"the inventory is full: {NODES_MAX} nodes")
+    return None

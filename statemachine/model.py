@@ -1,0 +1,283 @@
+"""The replicated state: frozen values, shared between versions, never changed in place.
+
+1. `apply` makes a new `State` from an old one; whoever holds a `State` may keep reading it for ever.
+2. Mappings are plain dicts that nobody mutates after they are placed in a state. Their order is the
+   order of the log, which is the same on every replica whatever the hash seed.
+3. Everything that grows has a bound in this file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from statemachine.manifest import Bundle
+from statemachine.words import (
+    Digest,
+    Ending,
+    Health,
+    JobId,
+    JobKind,
+    JobState,
+    NodeName,
+    Phase,
+    Presence,
+    RequestId,
+    Scalar,
+    Status,
+    TaskState,
+    Value,
+)
+
+NODES_MAX = 10_000
+HISTORY_MAX = 32
+"""Transitions kept per node, the newest."""
+EVENTS_MAX = 2_048
+"""Events kept for watchers that reconnect; older cursors are told to list again."""
+JOBS_ENDED_MAX = 200
+"""Ended jobs kept, the newest."""
+JOBS_RUNNING_MAX = 64
+BUNDLES_MAX = 64
+TOMBSTONES_MAX = 1_024
+TASKS_MAX = NODES_MAX
+RESULTS_MAX = 64
+"""Attempt results kept per task, the newest."""
+OUTPUT_TAIL_BYTES_MAX = 1_024
+"""What the log keeps of an attempt's output; all of it stays on the node."""
+ERROR_CHARS_MAX = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a node answers SSH."""
+
+    address: str
+    port: int = 22
+    user: str = "root"
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One line of a node's history: what changed, who asked, why, by which job, when, at which index."""
+
+    index: int
+    at: float
+    status: Status
+    trigger: str
+    actor: str
+    job: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """A cordon: no job touches the node until it is lifted or `until` has passed."""
+
+    reason: str
+    owner: str
+    since: float
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A managed machine.
+
+    Attributes:
+        host_key: Pinned public key in OpenSSH form; empty before it was discovered.
+        machine_id: machine-id(5); empty before it was discovered.
+        epoch: The fence: the highest number under which anybody was sent to the node.
+        job: The job that holds the node; empty when it is free.
+        bundle: What the node was last configured with, whole or in part.
+        last_good: The bundle that last passed verify; a failed upgrade returns to it.
+        returns_to: The status that a failed upgrade gives back.
+        variables: The node's own layer of variables.
+        error: Why the last operation failed; empty after one that did not.
+        index: Log index of the last change (the API's ETag).
+    """
+
+    name: NodeName
+    status: Status
+    endpoint: Endpoint
+    presence: Presence = Presence.REACHABLE
+    presence_reason: str = ""
+    health: Health = Health.UNKNOWN
+    host_key: str = ""
+    machine_id: str = ""
+    role: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    epoch: int = 0
+    job: JobId = JobId("")
+    bundle: Digest = Digest("")
+    last_good: Digest = Digest("")
+    returns_to: Status | None = None
+    error: str = ""
+    maintenance: Maintenance | None = None
+    seen_at: float = 0.0
+    history: tuple[Transition, ...] = ()
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one attempt ended.
+
+    Attributes:
+        exit_code: None unless `ending` is `EXITED`.
+        changed: What the step said of itself; None when it said nothing.
+        output_tail: At most `OUTPUT_TAIL_BYTES_MAX` of its output.
+    """
+
+    step: str
+    attempt: int
+    ending: Ending
+    exit_code: int | None = None
+    changed: bool | None = None
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    error: str = ""
+    output_tail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.ending is Ending.EXITED and self.exit_code == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A job's part on one node.
+
+    Attributes:
+        wave: Which wave of the job it belongs to, from 0.
+        epoch: The claim under which it is being done; 0 before the first.
+        claimant: The replica and term that hold the claim, for people; the number is the fence.
+        cursor: The next step within `phase`.
+        attempt: The attempt of that step that is owed, from 1.
+        launched_at: When the owed attempt was announced; None when nobody may have launched it.
+        touched: An attempt was announced at least once, so the node may have been changed.
+        checking: The owed attempt is a lost `checkable` one, whose check comes first.
+        not_before: No launch earlier than this (back-off after a failed attempt).
+        cancel: An operator asked for the task to end.
+        failure: Why the work failed, kept while the undo runs.
+    """
+
+    node: NodeName
+    wave: int = 0
+    state: TaskState = TaskState.QUEUED
+    phase: Phase = Phase.WORK
+    cursor: int = 0
+    attempt: int = 1
+    epoch: int = 0
+    claimant: str = ""
+    launched_at: float | None = None
+    touched: bool = False
+    checking: bool = False
+    not_before: float = 0.0
+    cancel: bool = False
+    failure: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    error: str = ""
+    results: tuple[Result, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One operation on a set of nodes.
+
+    Attributes:
+        bundle: What it configures with; empty for discover.
+        role: The role that a commission gives; empty when each node has its own.
+        variables: The request's layer of variables.
+        max_parallel: Size of a wave.
+        max_failed: A wave that ends with more failures than this stops the job; None never does.
+        tasks: By node, in the order of the waves. A discover job's are keyed by `address:port`.
+        endpoints: What a discover job probes, by task.
+        sweep: A discover job that was given a range: silence is not a failure.
+        readmit: A discover job that accepts machines that were forgotten.
+        labels: What a discover job gives to the nodes that it finds.
+    """
+
+    id: JobId
+    kind: JobKind
+    state: JobState = JobState.RUNNING
+    actor: str
+    reason: str = ""
+    bundle: Digest = Digest("")
+    role: str = ""
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    max_parallel: int = 1
+    max_failed: int | None = None
+    tasks: Mapping[NodeName, Task] = field(default_factory=dict)
+    endpoints: Mapping[NodeName, Endpoint] = field(default_factory=dict)
+    sweep: bool = False
+    readmit: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    submitted_at: float = 0.0
+    ended_at: float = 0.0
+    error: str = ""
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What watchers are told; `(index, part)` orders all events of a cluster and is the cursor."""
+
+    index: int
+    part: int
+    at: float
+    kind: str
+    subject: str
+    message: str
+    actor: str = ""
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A forgotten machine, kept so that it cannot come back unasked."""
+
+    name: NodeName
+    machine_id: str
+    host_key: str
+    at: float
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """The answer to a request id, and what was asked under it."""
+
+    request_id: RequestId
+    fingerprint: bytes
+    outcome: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything that replicas agree on after the first `index` commands of the log.
+
+    Attributes:
+        requests: Answers by request id, in generations of bounded size, the newest first (see
+            `statemachine.requests`).
+        job_count: How many jobs there ever were; names the next one.
+        event_base: Events with an index up to this one may be gone.
+    """
+
+    index: int = 0
+    cluster: str = ""
+    nodes: Mapping[NodeName, Node] = field(default_factory=dict)
+    jobs: Mapping[JobId, Job] = field(default_factory=dict)
+    running: tuple[JobId, ...] = ()
+    bundles: Mapping[Digest, Bundle] = field(default_factory=dict)
+    current_bundle: Digest = Digest("")
+    globals: Mapping[str, Value] = field(default_factory=dict)
+    tombstones: tuple[Tombstone, ...] = ()
+    events: tuple[Event, ...] = ()
+    event_base: int = 0
+    requests: tuple[Mapping[RequestId, Remembered], ...] = ()
+    job_count: int = 0

@@ -1,0 +1,113 @@
+"""Which steps a task has: a pure function of the job, the node and the bundles.
+
+commission    WORK commission verbs, VERIFY; after a failure UNDO the cleanup verbs, last component first
+upgrade       WORK upgrade verbs, VERIFY; after a failure UNDO with the upgrade verbs of the last good
+              bundle, REVERIFY with its verify verbs
+verify        VERIFY against the bundle that the node is configured with
+decommission  WORK cleanup verbs, last component first
+"""
+
+from dataclasses import dataclass
+
+from statemachine.manifest import Manifest, RoleSpec, StepSpec
+from statemachine.model import Job, Node, State, Task
+from statemachine.words import Digest, JobKind, Phase, Verb
+
+PHASES: dict[JobKind, tuple[Phase, ...]] = {
+    JobKind.COMMISSION: (Phase.WORK, Phase.VERIFY),
+    JobKind.UPGRADE: (Phase.WORK, Phase.VERIFY),
+    JobKind.VERIFY: (Phase.VERIFY,),
+    JobKind.DECOMMISSION: (Phase.WORK,),
+    JobKind.DISCOVER: (),
+}
+"""The way to success."""
+UNDO_PHASES: dict[JobKind, tuple[Phase, ...]] = {
+    JobKind.COMMISSION: (Phase.UNDO,),
+    JobKind.UPGRADE: (Phase.UNDO, Phase.REVERIFY),
+    JobKind.VERIFY: (),
+    JobKind.DECOMMISSION: (),
+    JobKind.DISCOVER: (),
+}
+"""The way back after a failure; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One step of one phase.
+
+    Attributes:
+        key: Its name on the node and in results, unique within the task.
+        bundle: Where its body is.
+    """
+
+    key: str
+    phase: Phase
+    bundle: Digest
+    component: str
+    verb: Verb
+    spec: StepSpec
+
+
+def role_of(job: Job, node: Node) -> str:
+    """Return the role that `job` configures `node` for."""
+    return job.role or node.role if job.kind is JobKind.COMMISSION else node.role
+
+
+def bundle_of(job: Job, node: Node, phase: Phase) -> Digest:
+    """Return the bundle whose verbs run in `phase`."""
+    if job.kind in (JobKind.VERIFY, JobKind.DECOMMISSION):
+        return node.bundle
+    if job.kind is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
+        return node.last_good
+    return job.bundle
+
+
+def _verb(kind: JobKind, phase: Phase) -> Verb:
+    if phase in (Phase.VERIFY, Phase.REVERIFY):
+        return Verb.VERIFY
+    if kind is JobKind.UPGRADE:
+        return Verb.UPGRADE
+    if kind is JobKind.DECOMMISSION or phase is Phase.UNDO:
+        return Verb.CLEANUP
+    return Verb.COMMISSION
+
+
+def steps(state: State, job: Job, node: Node, phase: Phase) -> tuple[PlannedStep, ...]:
+    """Return the steps of `phase` of `job` on `node`, in order; empty when the phase has none."""
+    if phase not in PHASES[job.kind] + UNDO_PHASES[job.kind]:
+        return ()
+    digest = bundle_of(job, node, phase)
+    bundle = state.bundles.get(digest)
+    role = bundle.manifest.roles.get(role_of(job, node)) if bundle else None
+    if bundle is None or role is None:
+        return ()
+    return role_steps(bundle.manifest, digest, role, _verb(job.kind, phase), phase)
+
+
+def role_steps(
+    manifest: Manifest, digest: Digest, role: RoleSpec, verb: Verb, phase: Phase
+) -> tuple[PlannedStep, ...]:
+    """Return the steps of `verb` of all components of `role`; cleanup goes from the last to the first."""
+    names = tuple(reversed(role.components)) if verb is Verb.CLEANUP else role.components
+    found: list[PlannedStep] = []
+    for component in names:
+        for spec in manifest.components[component].verbs.get(verb, ()):
+            key = f"{phase}.{len(found):02d}.{component}.{spec.name}"
+            found.append(
+                PlannedStep(key=key, phase=phase, bundle=digest, component=component, verb=verb, spec=spec)
+            )
+    return tuple(found)
+
+
+def owed_step(state: State, job: Job, task: Task) -> PlannedStep | None:
+    """Return the step that `task` owes next; None when its phase has no such step."""
+    node = state.nodes.get(task.node)
+    if node is None:
+        return None
+    phase_steps = steps(state, job, node, task.phase)
+    return phase_steps[task.cursor] if task.cursor < len(phase_steps) else None
+
+
+def result_key(step: PlannedStep, task: Task) -> str:
+    """Return the name under which the owed attempt runs: the step, or the check of a lost attempt."""
+    return f"{step.key}.check" if task.checking else step.key

@@ -1,0 +1,68 @@
+"""Variables of a node: layers merged deeply, each value with the name of the layer it came from.
+
+1. The order is bundle, globals, role, node, request; a later layer wins.
+2. Maps merge key by key; anything else replaces what was there. `null` removes a key.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from statemachine.model import Job, Node, State
+from statemachine.words import Digest, Value
+
+
+def merged(base: Mapping[str, Value], layer: Mapping[str, Value]) -> dict[str, Value]:
+    """Return `base` with `layer` merged into it; neither is changed."""
+    result = dict(base)
+    for key, value in layer.items():
+        below = result.get(key)
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = merged(below if isinstance(below, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def layers(
+    state: State, node: Node, bundle: Digest, *, role: str = "", job: Job | None = None
+) -> tuple[tuple[str, Mapping[str, Value]], ...]:
+    """Return the layers that a node's variables are made of, lowest first, with their names."""
+    role = role or node.role
+    found: list[tuple[str, Mapping[str, Value]]] = []
+    stored = state.bundles.get(bundle)
+    if stored is not None:
+        found.append(("bundle", stored.manifest.variables))
+    found.append(("globals", state.globals))
+    if stored is not None and role in stored.manifest.roles:
+        found.append((f"role {role}", stored.manifest.roles[role].variables))
+    found.append(("node", node.variables))
+    if job is not None:
+        found.append(("request", job.variables))
+    return tuple(found)
+
+
+def resolve(named_layers: tuple[tuple[str, Mapping[str, Value]], ...]) -> dict[str, Value]:
+    """Return the values that the layers give together."""
+    result: dict[str, Value] = {}
+    for _, layer in named_layers:
+        result = merged(result, layer)
+    return result
+
+
+def origins(named_layers: tuple[tuple[str, Mapping[str, Value]], ...]) -> dict[str, str]:
+    """Return, for each value by its dotted path, the name of the layer that it came from."""
+    values = dict(_paths(resolve(named_layers)))
+    found: dict[str, str] = {}
+    for name, layer in named_layers:
+        found.update({path: name for path, _ in _paths(layer) if path in values})
+    return {path: found[path] for path in values}
+
+
+def _paths(values: Mapping[str, Value], prefix: str = "") -> Iterator[tuple[str, Value]]:
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            yield from _paths(value, f"{path}.")
+        elif value is not None:
+            yield path, value
