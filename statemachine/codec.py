@@ -108,7 +108,9 @@ def _unpack(data: bytes, known: Mapping[str, type], bytes_max: int | None = COMM
         case [int(version), str(name), dict(fields)] if version == FORMAT and name in known:
             return decoder(known[name])(fields)
         case [int(version), *_] if version != FORMAT:
-            raise CodecError(f"format {version} was written by another version of hamgr; this one reads {FORMAT}")
+            raise CodecError(
+                f"format {version} was written by another version of hamgr; this one reads {FORMAT}"
+            )
         case [int(), str(name), *_]:
             raise CodecError(f"this version of hamgr does not know {name!r}")
     raise CodecError("not a message of hamgr")

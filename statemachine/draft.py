@@ -43,9 +43,7 @@ class Draft:
     @property
     def view(self) -> State:
         """The state as the draft stands now; read-only, and only for this command."""
-        return replace(
-            self.before, nodes=self.nodes, jobs=self.jobs, running=self.running, **self._changed
-        )
+        return replace(self.before, nodes=self.nodes, jobs=self.jobs, running=self.running, **self._changed)
 
     def set(self, **fields: Any) -> None:
         """Change other parts of the state, by field name."""
@@ -113,7 +111,9 @@ class Draft:
         ended = [other.id for other in self.jobs.values() if other.state is not JobState.RUNNING]
         for old in ended[: max(0, len(ended) - JOBS_ENDED_MAX)]:
             del self._own_jobs()[old]
-        self.event("job.ended", job.id, f"{job.kind} {job.state}{': ' + job.error if job.error else ''}", job=job.id)
+        self.event(
+            "job.ended", job.id, f"{job.kind} {job.state}{': ' + job.error if job.error else ''}", job=job.id
+        )
 
     def _own_nodes(self) -> dict[NodeName, Node]:
         """Return the mapping of nodes for writing; copied once a command, and only by those that write."""

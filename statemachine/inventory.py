@@ -70,7 +70,9 @@ def _bad_labels(labels: dict[str, str]) -> Rejected | None:
         if not words.LABEL_KEY.match(key) or not words.LABEL_VALUE.match(value)
     )
     if bad:
-        return invalid(f"not a label: {', '.join(map(repr, bad))}", *bad, hint="write KEY=VALUE without spaces")
+        return invalid(
+            f"not a label: {', '.join(map(repr, bad))}", *bad, hint="write KEY=VALUE without spaces"
+        )
     if len(labels) > LABELS_MAX:
         return invalid(f"{len(labels)} labels are more than the {LABELS_MAX} that a node may have")
     return None
@@ -102,7 +104,11 @@ def changed_since(node: Node, if_index: int | None) -> Rejected | None:
 
 
 def add_node(draft: Draft, command: AddNode) -> Outcome:
-    if refusal := _bad_name(command.node) or _bad_labels(dict(command.labels)) or _bad_role(draft, command.role):
+    if (
+        refusal := _bad_name(command.node)
+        or _bad_labels(dict(command.labels))
+        or _bad_role(draft, command.role)
+    ):
         return refusal
     if command.node in draft.nodes:
         return Rejected(
@@ -223,7 +229,9 @@ def report_presence(draft: Draft, command: ReportPresence) -> Outcome:
 def set_presence(draft: Draft, node: Node, presence: Presence, reason: str) -> Node:
     """Store what is known of a node's presence; a node that cannot be reached has no known health."""
     if node.presence is not presence:
-        draft.event("node.presence", node.name, f"{node.presence} -> {presence}{': ' + reason if reason else ''}")
+        draft.event(
+            "node.presence", node.name, f"{node.presence} -> {presence}{': ' + reason if reason else ''}"
+        )
     health = Health.UNKNOWN if presence is Presence.UNREACHABLE else node.health
     seen_at = draft.at if presence is Presence.REACHABLE else node.seen_at
     return draft.put_node(
@@ -243,7 +251,9 @@ def admit(draft: Draft, sighting: Sighting, *, job: JobId) -> NodeName | Rejecte
     if node is None:
         if refusal := _unwelcome(draft, sighting, readmit=draft.jobs[job].readmit):
             return refusal
-        line = Transition(index=draft.index, at=draft.at, status=Status.NEW, trigger="found", actor=draft.actor, job=job)
+        line = Transition(
+            index=draft.index, at=draft.at, status=Status.NEW, trigger="found", actor=draft.actor, job=job
+        )
         node = Node(
             name=NodeName(sighting.name), status=Status.NEW, endpoint=sighting.endpoint, history=(line,)
         )
@@ -274,7 +284,8 @@ def _known(draft: Draft, sighting: Sighting) -> Node | Rejected | None:
             shared, other = ("machine id", "host key") if same_machine else ("host key", "machine id")
             return Rejected(
                 reason=Reason.IDENTITY,
-                message=f"{sighting.endpoint} ({sighting.name}) has the {shared} of node {node.name} and another {other}",
+                message=f"{sighting.endpoint} ({sighting.name}) has the {shared} of node {node.name} "
+                f"and another {other}",
                 offenders=(str(sighting.endpoint), node.name),
                 hint=f"if it is a clone, give it its own {shared}; if {node.name} was reinstalled, "
                 f"forget it first: `hamgr node forget {node.name} --force`",
@@ -295,7 +306,8 @@ def _unwelcome(draft: Draft, sighting: Sighting, *, readmit: bool) -> Rejected |
         other = draft.nodes[NodeName(sighting.name)]
         return Rejected(
             reason=Reason.IDENTITY,
-            message=f"{sighting.endpoint} calls itself {sighting.name}, which is the name of the node at {other.endpoint}",
+            message=f"{sighting.endpoint} calls itself {sighting.name}, "
+            f"which is the name of the node at {other.endpoint}",
             offenders=(str(sighting.endpoint), other.name),
             hint="give one of the two machines another host name",
         )

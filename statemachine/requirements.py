@@ -9,11 +9,15 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from statemachine.lifecycle import COUNTED
 from statemachine.manifest import Manifest, RoleSpec
 from statemachine.model import Node, State
 from statemachine.words import Digest, NodeName
+
+Breaches: TypeAlias = dict[tuple[str, str], tuple[int, int]]
+"""(role, required role) -> (how many there are, how many are needed)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,36 +28,41 @@ class Member:
     bundle: Digest
 
 
-def members(state: State, *, without: Iterable[NodeName] = ()) -> list[Member]:
-    """Return the nodes that count, except those named."""
+Census: TypeAlias = Counter[Member]
+"""How many nodes of each kind count; small, however many nodes there are."""
+
+
+def census(state: State, *, without: Iterable[NodeName] = ()) -> Census:
+    """Count the nodes that count, except those named."""
     gone = set(without)
-    return [
+    return Counter(
         Member(role=node.role, bundle=node.bundle)
         for node in state.nodes.values()
         if node.status in COUNTED and node.name not in gone
-    ]
+    )
 
 
-def breaches(state: State, present: Iterable[Member]) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return what is missing: (role, required role) -> (how many there are, how many are needed)."""
-    counts = Counter(member.role for member in present)
-    found: dict[tuple[str, str], tuple[int, int]] = {}
-    for member in dict.fromkeys(present):
-        spec = _role(state, member)
+def breaches(state: State, present: Census) -> Breaches:
+    """Return what the roles that are present lack."""
+    counts = _by_role(present)
+    found: Breaches = {}
+    for member, number in present.items():
+        spec = _role(state, member) if number > 0 else None
         for requirement in spec.requires if spec else ():
-            have = counts[requirement.role]
-            need = max(requirement.minimum, found.get((member.role, requirement.role), (0, 0))[1])
-            if have < need:
-                found[member.role, requirement.role] = (have, need)
+            pair = (member.role, requirement.role)
+            need = max(requirement.minimum, found.get(pair, (0, 0))[1])
+            if counts[requirement.role] < need:
+                found[pair] = (counts[requirement.role], need)
     return found
 
 
-def worsened(
-    before: Mapping[tuple[str, str], tuple[int, int]], after: Mapping[tuple[str, str], tuple[int, int]]
-) -> list[str]:
-    """Return a sentence for each breach that is new or deeper."""
+def _sentence(role: str, required: str, have: int, need: int) -> str:
+    return f"role {role} needs {need} x {required} in service and would have {have}"
+
+
+def _worsened(before: Mapping[tuple[str, str], tuple[int, int]], after: Breaches) -> list[str]:
     return [
-        f"role {role} needs {need} x {required} in service and would have {have}"
+        _sentence(role, required, have, need)
         for (role, required), (have, need) in after.items()
         if (role, required) not in before or have < before[role, required][0]
     ]
@@ -61,31 +70,40 @@ def worsened(
 
 def refusal_of_removal(state: State, gone: Iterable[NodeName]) -> list[str]:
     """Return why the nodes `gone` may not leave service together; empty when they may."""
-    return worsened(breaches(state, members(state)), breaches(state, members(state, without=gone)))
+    return _worsened(breaches(state, census(state)), breaches(state, census(state, without=gone)))
 
 
-def refusal_of_addition(state: State, added: Iterable[tuple[NodeName, str]], bundle: Digest) -> list[str]:
-    """Return why nodes may not enter service in these roles together; empty when they may."""
-    pairs = list(added)
-    roles = {role for _, role in pairs}
-    present = members(state, without=[name for name, _ in pairs])
-    present += [Member(role=role, bundle=bundle) for _, role in pairs]
+def refusal_of_addition(state: State, added: Mapping[NodeName, str], bundle: Digest) -> list[str]:
+    """Return why the nodes may not enter service in these roles together; empty when they may."""
+    present = census(state, without=added)
+    present.update(Member(role=role, bundle=bundle) for role in added.values())
+    roles = set(added.values())
     return [
-        f"role {role} needs {need} x {required} in service and would have {have}"
+        _sentence(role, required, have, need)
         for (role, required), (have, need) in breaches(state, present).items()
         if role in roles
     ]
 
 
-def unready(state: State, node: Node, role: str, bundle: Digest) -> list[str]:
-    """Return what `node` must wait for before it may enter service in `role`; empty when nothing."""
-    counts = Counter(member.role for member in members(state, without=[node.name]))
+def waits_to_enter(state: State, present: Census, role: str, bundle: Digest) -> list[str]:
+    """Return what must be in service before one more node of `role` may be; empty when all of it is."""
+    counts = _by_role(present)
     spec = _role(state, Member(role=role, bundle=bundle))
     return [
-        f"role {role} needs {requirement.minimum} x {requirement.role} in service; there are {counts[requirement.role]}"
+        _sentence(role, requirement.role, counts[requirement.role], requirement.minimum)
         for requirement in (spec.requires if spec else ())
         if requirement.role != role and counts[requirement.role] < requirement.minimum
     ]
+
+
+def waits_to_leave(state: State, present: Census, node: Node) -> list[str]:
+    """Return what must leave service before `node` may; empty when it may go now."""
+    member = Member(role=node.role, bundle=node.bundle)
+    if present[member] <= 0:
+        return []
+    rest = present.copy()
+    rest[member] -= 1
+    return _worsened(breaches(state, present), breaches(state, rest))
 
 
 def rank(manifest: Manifest, role: str) -> int:
@@ -103,6 +121,13 @@ def rank(manifest: Manifest, role: str) -> int:
             break
         depth += 1
     return depth
+
+
+def _by_role(present: Census) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for member, number in present.items():
+        counts[member.role] += number
+    return counts
 
 
 def _role(state: State, member: Member) -> RoleSpec | None:

@@ -14,7 +14,9 @@ from statemachine.model import Node, State
 from statemachine.words import LABEL_KEY, LABEL_VALUE, NodeName
 
 TERMS_MAX = 16
-TERM = re.compile(r"(?P<not>!)?(?P<key>[A-Za-z0-9._/-]+)(?:(?P<operator>!=|=)(?P<value>[A-Za-z0-9._*?\[\]-]*))?\Z")
+TERM = re.compile(
+    r"(?P<not>!)?(?P<key>[A-Za-z0-9._/-]+)(?:(?P<operator>!=|=)(?P<value>[A-Za-z0-9._*?\[\]-]*))?\Z"
+)
 PATTERN = re.compile(r"[a-z0-9.*?\[\]-]+\Z")
 
 
@@ -44,7 +46,9 @@ def parse(selector: str) -> tuple[Term, ...] | str:
     for text in texts:
         term = _term(text)
         if term is None:
-            return f"{text!r} is not a selector term; write for example 'role=web', 'rack!=r1', 'web-*' or '*'"
+            return (
+                f"{text!r} is not a selector term; write for example 'role=web', 'rack!=r1', 'web-*' or '*'"
+            )
         terms.append(term)
     return tuple(terms)
 
@@ -64,4 +68,6 @@ def _term(text: str) -> Term | None:
 
 def select(state: State, terms: tuple[Term, ...]) -> tuple[NodeName, ...]:
     """Return the names of the nodes for which every term holds, sorted."""
-    return tuple(sorted(name for name, node in state.nodes.items() if all(term.holds(node) for term in terms)))
+    return tuple(
+        sorted(name for name, node in state.nodes.items() if all(term.holds(node) for term in terms))
+    )

@@ -1,0 +1,136 @@
+"""The one function that turns a command into the next state; pure, total, the same on every replica.
+
+1. `apply` answers an `Outcome` to every command and never raises; a rejected command changes nothing but
+   the index and the memory of requests.
+2. A request id that was answered is answered again with the same outcome, and nothing happens twice.
+3. `apply_entry` is the one door through which bytes of the log come in. Should a bug make a rule raise,
+   every replica answers `INTERNAL` at the same index, and goes on.
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+from statemachine import codec, configuration, inventory, jobs, requests, tasks, waves, words
+from statemachine.commands import (
+    AddNode,
+    Barrier,
+    CancelJob,
+    ClaimTask,
+    Command,
+    CommitBundle,
+    EditNode,
+    FinishAttempt,
+    ForgetNode,
+    FoundCluster,
+    ReportPresence,
+    ReportSighting,
+    ReportSilence,
+    SetGlobals,
+    SetMaintenance,
+    StartAttempt,
+    SubmitDiscovery,
+    SubmitJob,
+)
+from statemachine.draft import Draft
+from statemachine.model import State
+from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+
+
+def apply(state: State, command: Command) -> tuple[State, Outcome]:
+    """Return the state after `command`, and the answer to whoever proposed it."""
+    if not words.REQUEST_ID.match(command.request_id):
+        return _skip(state), inventory.invalid(f"{command.request_id!r} cannot be a request id")
+    if isinstance(command, Barrier):
+        return _skip(state), Accepted(index=state.index + 1)
+    known = requests.recall(state, command.request_id)
+    if known is not None:
+        if known.fingerprint != requests.fingerprint(command):
+            return _skip(state), Rejected(
+                reason=Reason.REQUEST_REUSED,
+                message=f"request id {command.request_id} was used before for something else",
+                offenders=(command.request_id,),
+                hint="make a new id for every new request",
+            )
+        return _skip(state), codec.decode_outcome(known.outcome)
+    draft = Draft(state, command)
+    outcome = _obey(draft, command)
+    after = _skip(state) if isinstance(outcome, Rejected) else draft.finish()
+    return requests.remember(after, command, outcome), outcome
+
+
+def apply_entry(state: State, entry: bytes) -> tuple[State, bytes, Exception | None]:
+    """Apply an entry of the log; return the state, the encoded outcome, and the bug that was met, if any."""
+    try:
+        after, outcome = apply(state, codec.decode_command(entry))
+        return after, codec.encode_outcome(outcome), None
+    except Exception as error:  # noqa: BLE001 - the one door: replicas must go on alike after a bug
+        outcome = Rejected(
+            reason=Reason.INTERNAL,
+            message=f"the command could not be applied: {type(error).__name__}",
+            hint="report it with the replicas' logs; the cluster goes on without it",
+        )
+        return _skip(state), codec.encode_outcome(outcome), error
+
+
+def _skip(state: State) -> State:
+    return replace(state, index=state.index + 1)
+
+
+def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm per command, nothing else
+    match command:
+        case FoundCluster():
+            return configuration.found_cluster(draft, command)
+        case Barrier():
+            return Accepted(index=draft.index)
+        case AddNode():
+            return inventory.add_node(draft, command)
+        case EditNode():
+            return inventory.edit_node(draft, command)
+        case SetMaintenance():
+            return _then_settle(draft, inventory.set_maintenance(draft, command))
+        case ForgetNode():
+            return _then_settle(draft, inventory.forget_node(draft, command))
+        case ReportPresence():
+            return inventory.report_presence(draft, command)
+        case SetGlobals():
+            return configuration.set_globals(draft, command)
+        case CommitBundle():
+            return configuration.commit_bundle(draft, command)
+        case SubmitJob():
+            return jobs.submit_job(draft, command)
+        case SubmitDiscovery():
+            return jobs.submit_discovery(draft, command)
+        case CancelJob():
+            return jobs.cancel_job(draft, command)
+        case ReportSighting():
+            return tasks.report_sighting(draft, command)
+        case ReportSilence():
+            return tasks.report_silence(draft, command)
+        case ClaimTask():
+            return _then_settle(draft, tasks.claim_task(draft, command))
+        case StartAttempt():
+            return tasks.start_attempt(draft, command)
+        case FinishAttempt():
+            return _then_settle(draft, tasks.finish_attempt(draft, command))
+        case _:
+            assert_never(command)
+
+
+def _then_settle(draft: Draft, outcome: Outcome) -> Outcome:
+    """Settle the other jobs too, when nodes left or entered service: their tasks may wait for that."""
+    if isinstance(outcome, Accepted) and _service_changed(draft):
+        for job_id in draft.running:
+            waves.settle(draft, job_id)
+    return outcome
+
+
+def _service_changed(draft: Draft) -> bool:
+    if draft.nodes is draft.before.nodes:
+        return False
+    if len(draft.nodes) != len(draft.before.nodes):
+        return True
+    return any(
+        (node.status, node.maintenance) != (before.status, before.maintenance)
+        for node, before in zip(draft.nodes.values(), draft.before.nodes.values(), strict=True)
+        if node is not before
+    )

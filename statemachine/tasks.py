@@ -1,0 +1,247 @@
+"""Rules for doing: claims, attempts, and what follows from how an attempt ended (DESIGN 5).
+
+1. Only the holder of the task's epoch moves it: every report carries the epoch, the step and the
+   attempt, and one that is not owed now is refused as `STALE_CLAIM`.
+2. A finished step is never owed again: a passed attempt moves the cursor, and nothing moves it back.
+3. A lost attempt goes by its step's class; a failed one is tried again as often as the step allows.
+4. A node whose state nobody can know (unreachable with work announced, a lost `once` step, a failed undo)
+   is quarantined, never guessed about.
+"""
+
+from dataclasses import replace
+
+from statemachine import inventory, jobs, plans, undo, waves
+from statemachine.commands import ClaimTask, FinishAttempt, ReportSighting, ReportSilence, StartAttempt
+from statemachine.draft import Draft
+from statemachine.lifecycle import Trigger
+from statemachine.model import OUTPUT_TAIL_BYTES_MAX, RESULTS_MAX, Job, Result, Task
+from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.plans import PlannedStep
+from statemachine.words import TASK_ENDED, Ending, JobId, JobKind, NodeName, Presence, StepClass, TaskState
+
+LOST_MAX = 3
+"""How often a step may be lost before it counts as failed."""
+RETRY_DELAY_S_MAX = 60.0
+_WITHOUT_LAUNCH = frozenset({Ending.UNREACHABLE, Ending.REFUSED, Ending.CANCELLED})
+"""What can be said of an attempt that was not announced."""
+CLAIM_TRIGGERS = {
+    JobKind.COMMISSION: Trigger.COMMISSION,
+    JobKind.UPGRADE: Trigger.UPGRADE,
+    JobKind.DECOMMISSION: Trigger.DECOMMISSION,
+}
+
+
+def _stale(message: str, *offenders: str) -> Rejected:
+    return Rejected(reason=Reason.STALE_CLAIM, message=message, offenders=offenders)
+
+
+def _find(draft: Draft, job_id: JobId, name: NodeName) -> tuple[Job, Task] | Rejected:
+    job = draft.jobs.get(job_id)
+    if job is None:
+        return jobs.no_such_job(job_id)
+    task = job.tasks.get(name)
+    if task is None:
+        return inventory.no_such_node(name)
+    if task.state in TASK_ENDED:
+        return _stale(f"job {job_id} on {name} has ended already: {task.state}", name)
+    return job, task
+
+
+def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
+    found = _find(draft, command.job, command.node)
+    if isinstance(found, Rejected):
+        return found
+    job, task = found
+    node = draft.nodes.get(command.node)
+    if node is None or job.kind is JobKind.DISCOVER:
+        return inventory.invalid(f"job {job.id} has no task on a node {command.node} that could be claimed")
+    epoch = node.epoch + 1
+    if task.state is TaskState.QUEUED:
+        if all(other.node != task.node for other in waves.startable(draft.before, job)):
+            return _stale(f"job {job.id} on {node.name} may not begin yet", node.name)
+        node = replace(node, returns_to=node.status)
+        if job.kind is JobKind.COMMISSION:
+            node = replace(node, role=plans.role_of(job, node), bundle=job.bundle)
+        draft.put_node(node)
+        if trigger := CLAIM_TRIGGERS.get(job.kind):
+            node = draft.move(node.name, trigger, job=job.id)
+        task = replace(task, state=TaskState.RUNNING, phase=plans.PHASES[job.kind][0], started_at=draft.at)
+        draft.event("task.started", node.name, f"{job.kind} by {command.claimant}", job=job.id)
+    else:
+        draft.event("task.claimed", node.name, f"taken over by {command.claimant}", job=job.id)
+    draft.put_node(replace(node, epoch=epoch))
+    draft.put_task(job.id, replace(task, epoch=epoch, claimant=command.claimant))
+    _enter(draft, job.id, command.node)
+    return Accepted(index=draft.index, ref=command.node, epoch=epoch)
+
+
+def _owed(
+    draft: Draft, job_id: JobId, name: NodeName, epoch: int, step: str, attempt: int
+) -> tuple[Job, Task, PlannedStep] | Rejected:
+    found = _find(draft, job_id, name)
+    if isinstance(found, Rejected):
+        return found
+    job, task = found
+    if epoch != task.epoch:
+        return _stale(f"job {job_id} on {name} is claimed under epoch {task.epoch}, not {epoch}", name)
+    planned = plans.owed_step(draft.before, job, task)
+    if planned is None or (step, attempt) != (plans.result_key(planned, task), task.attempt):
+        owed = f"{plans.result_key(planned, task)}/{task.attempt}" if planned else "nothing"
+        return _stale(f"job {job_id} on {name} owes {owed}, not {step}/{attempt}", name)
+    return job, task, planned
+
+
+def start_attempt(draft: Draft, command: StartAttempt) -> Outcome:
+    found = _owed(draft, command.job, command.node, command.epoch, command.step, command.attempt)
+    if isinstance(found, Rejected):
+        return found
+    job, task, planned = found
+    if task.launched_at is None:
+        task = replace(task, launched_at=command.at, touched=task.touched or not planned.spec.check)
+        draft.put_task(job.id, task)
+        node = draft.nodes[command.node]
+        bundle = plans.bundle_of(job, node, task.phase)
+        if job.kind is JobKind.UPGRADE and not planned.spec.check and node.bundle != bundle:
+            draft.put_node(replace(node, bundle=bundle))
+    return Accepted(index=draft.index, ref=command.node, epoch=task.epoch)
+
+
+def finish_attempt(draft: Draft, command: FinishAttempt) -> Outcome:
+    result = replace(command.result, output_tail=command.result.output_tail[-OUTPUT_TAIL_BYTES_MAX:])
+    found = _owed(draft, command.job, command.node, command.epoch, result.step, result.attempt)
+    if isinstance(found, Rejected):
+        return found
+    job, task, planned = found
+    launched = task.launched_at is not None
+    if not launched and result.ending not in _WITHOUT_LAUNCH:
+        return _stale(f"{result.step}/{result.attempt} on {task.node} was never announced", task.node)
+    result = replace(result, started_at=task.launched_at or command.at, ended_at=command.at)
+    task = replace(task, results=(*task.results, result)[-RESULTS_MAX:], launched_at=None)
+    draft.put_task(job.id, task)
+    draft.event("task.step", task.node, f"{result.step}/{result.attempt} {describe(result)}", job=job.id)
+    if result.passed:
+        _pass(draft, job, task)
+    elif result.ending in (Ending.UNREACHABLE, Ending.REFUSED):
+        _out_of_reach(draft, job, task, result, launched=launched)
+    elif result.ending is Ending.CANCELLED:
+        undo.fail_phase(draft, job, task, "cancelled")
+    elif result.ending is Ending.LOST:
+        _lost(draft, job, task, planned)
+    elif task.checking:
+        _again(draft, job, task, delay_s=0.0)
+    else:
+        _failed(draft, job, task, planned, result)
+    _enter(draft, job.id, task.node)
+    return Accepted(index=draft.index, ref=task.node, epoch=task.epoch)
+
+
+def describe(result: Result) -> str:
+    """Return how an attempt ended, for people."""
+    if result.ending is Ending.EXITED:
+        changed = {True: ", changed", False: ", unchanged", None: ""}[result.changed]
+        return f"passed{changed}" if result.exit_code == 0 else f"failed with exit status {result.exit_code}"
+    return f"{result.ending}{': ' + result.error if result.error else ''}"
+
+
+def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
+    """Step over phases that have nothing left to do, end the task after the last one, settle the job."""
+    job = draft.jobs[job_id]
+    task = job.tasks[name]
+    while task.state is TaskState.RUNNING:
+        if plans.owed_step(draft.view, job, task) is not None:
+            return
+        way = plans.PHASES[job.kind] if task.phase in plans.PHASES[job.kind] else plans.UNDO_PHASES[job.kind]
+        rest = way[way.index(task.phase) + 1 :]
+        if rest:
+            draft.put_task(job_id, replace(task, phase=rest[0], cursor=0, attempt=1, not_before=0.0))
+        elif task.phase in plans.PHASES[job.kind]:
+            undo.succeed(draft, job, task)
+        else:
+            undo.undone(draft, job, task)
+        job = draft.jobs[job_id]
+        task = job.tasks[name]
+    waves.settle(draft, job_id)
+
+
+def _pass(draft: Draft, job: Job, task: Task) -> None:
+    task = replace(task, cursor=task.cursor + 1, attempt=1, checking=False, not_before=0.0)
+    draft.put_task(job.id, task)
+    node = draft.nodes[task.node]
+    if node.presence is not Presence.REACHABLE:
+        inventory.set_presence(draft, node, Presence.REACHABLE, "")
+
+
+def _again(draft: Draft, job: Job, task: Task, *, delay_s: float, checking: bool = False) -> None:
+    attempt = task.attempt if checking else task.attempt + 1
+    draft.put_task(
+        job.id,
+        replace(task, attempt=attempt, checking=checking, not_before=draft.at + delay_s if delay_s else 0.0),
+    )
+
+
+def _count(task: Task, planned: PlannedStep, *endings: Ending) -> int:
+    return sum(1 for result in task.results if result.step == planned.key and result.ending in endings)
+
+
+def _failed(draft: Draft, job: Job, task: Task, planned: PlannedStep, result: Result) -> None:
+    failures = _count(task, planned, Ending.EXITED, Ending.TIMED_OUT)
+    if failures <= planned.spec.retries and not task.cancel:
+        delay_s = min(planned.spec.retry_delay_s * 2 ** min(failures - 1, 16), RETRY_DELAY_S_MAX)
+        _again(draft, job, task, delay_s=delay_s)
+    else:
+        undo.fail_phase(draft, job, task, f"{planned.key} {describe(result)}")
+
+
+def _lost(draft: Draft, job: Job, task: Task, planned: PlannedStep) -> None:
+    lost = _count(task, planned, Ending.LOST)
+    if planned.spec.step_class is StepClass.ONCE:
+        undo.quarantine(
+            draft,
+            job,
+            task,
+            f"{planned.key} was lost in the middle and may not be repeated: an operator must look",
+        )
+    elif lost > LOST_MAX:
+        undo.fail_phase(draft, job, task, f"{planned.key} was lost {lost} times")
+    else:
+        checking = planned.spec.step_class is StepClass.CHECKABLE and not task.checking
+        _again(draft, job, task, delay_s=0.0, checking=checking)
+
+
+def _out_of_reach(draft: Draft, job: Job, task: Task, result: Result, *, launched: bool) -> None:
+    node = draft.nodes[task.node]
+    if result.ending is Ending.UNREACHABLE:
+        inventory.set_presence(draft, node, Presence.UNREACHABLE, result.error)
+    why = result.error or result.ending
+    if task.touched:
+        unknown = f"; whether {result.step} finished is unknown" if launched else ""
+        undo.quarantine(draft, job, task, f"{why}{unknown}")
+    else:
+        undo.fail_phase(draft, job, task, why)
+
+
+def report_sighting(draft: Draft, command: ReportSighting) -> Outcome:
+    found = _find(draft, command.job, command.task)
+    if isinstance(found, Rejected):
+        return found
+    job, task = found
+    admitted = inventory.admit(draft, command.sighting, job=job.id)
+    if isinstance(admitted, Rejected):
+        waves.end_task(draft, job.id, task, TaskState.FAILED, admitted.message)
+        ref = ""
+    else:
+        waves.end_task(draft, job.id, task, TaskState.SUCCEEDED)
+        ref = admitted
+    waves.settle(draft, job.id)
+    return Accepted(index=draft.index, ref=ref)
+
+
+def report_silence(draft: Draft, command: ReportSilence) -> Outcome:
+    found = _find(draft, command.job, command.task)
+    if isinstance(found, Rejected):
+        return found
+    job, task = found
+    state = TaskState.SKIPPED if job.sweep and command.silent else TaskState.FAILED
+    waves.end_task(draft, job.id, task, state, command.error)
+    waves.settle(draft, job.id)
+    return Accepted(index=draft.index)

@@ -1,0 +1,113 @@
+"""How a task ends: with proof, undone, or with a node that only an operator can judge.
+
+1. Success is reached only after the verify phase; it gives the node its status, bundle and health.
+2. A failure begins the undo of its kind. A task that never touched its node has nothing to undo and
+   gives back the status that the node had.
+3. Where there is no undo, or it fails too, the node is quarantined and the first error is kept.
+"""
+
+from dataclasses import replace
+
+from statemachine import plans, waves
+from statemachine.draft import Draft
+from statemachine.lifecycle import Trigger
+from statemachine.model import ERROR_CHARS_MAX, Job, Node, Task
+from statemachine.words import Digest, Health, JobKind, Presence, Status, TaskState
+
+_GIVES_BACK = {
+    Status.COMMISSIONED: Trigger.REVERTED_COMMISSIONED,
+    Status.UPGRADED: Trigger.REVERTED_UPGRADED,
+    Status.QUARANTINED: Trigger.STUCK,
+    Status.DISCOVERED: Trigger.CLEANED,
+    Status.DECOMMISSIONED: Trigger.CLEANED,
+}
+"""The trigger that leads back to the status before the task, or as near to it as the lifecycle knows."""
+
+
+def succeed(draft: Draft, job: Job, task: Task) -> None:
+    """End a task whose last phase passed."""
+    node = draft.nodes[task.node]
+    if job.kind is JobKind.VERIFY:
+        node = _judge(draft, node, Health.VERIFIED, job)
+    elif job.kind is JobKind.DECOMMISSION:
+        node = draft.move(node.name, Trigger.REMOVED, job=job.id)
+        node = replace(node, bundle=Digest(""), last_good=Digest(""))
+        node = _judge(draft, node, Health.UNKNOWN, job)
+    else:
+        node = draft.move(node.name, Trigger.VERIFIED, job=job.id)
+        node = replace(node, bundle=job.bundle, last_good=job.bundle)
+        node = _judge(draft, node, Health.VERIFIED, job)
+    draft.put_node(replace(node, error="", returns_to=None))
+    waves.end_task(draft, job.id, task, TaskState.SUCCEEDED)
+
+
+def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
+    """Begin the undo, or end the task where there is nothing to undo or no way to."""
+    undo_phases = plans.UNDO_PHASES[job.kind]
+    if job.kind is JobKind.VERIFY:
+        node = draft.nodes[task.node]
+        if not task.cancel and node.presence is not Presence.UNREACHABLE:
+            node = _judge(draft, node, Health.DRIFTED, job)
+        _end(draft, job, task, node, why)
+    elif task.phase in undo_phases or (task.touched and not undo_phases):
+        quarantine(draft, job, task, why)
+    elif not task.touched:
+        _give_back(draft, job, task, why)
+    else:
+        draft.put_task(
+            job.id,
+            replace(
+                task, phase=undo_phases[0], cursor=0, attempt=1, checking=False, not_before=0.0, failure=why
+            ),
+        )
+        draft.event("task.undo", task.node, why, job=job.id)
+
+
+def undone(draft: Draft, job: Job, task: Task) -> None:
+    """End a failed task whose undo passed."""
+    if job.kind is JobKind.COMMISSION:
+        node = draft.move(task_node(draft, task).name, Trigger.CLEANED, job=job.id, reason=task.failure)
+        node = replace(node, bundle=Digest(""), last_good=Digest(""))
+    else:
+        node = task_node(draft, task)
+        trigger = _GIVES_BACK[node.returns_to or Status.COMMISSIONED]
+        node = draft.move(node.name, trigger, job=job.id, reason=task.failure)
+        node = replace(node, bundle=node.last_good)
+        node = _judge(draft, node, Health.VERIFIED, job)
+    _end(draft, job, task, node, task.failure)
+
+
+def quarantine(draft: Draft, job: Job, task: Task, why: str) -> None:
+    """End a task whose node nobody can vouch for; a verify changed nothing and leaves the status alone."""
+    first = f"{task.failure}; then {why}" if task.failure and why != task.failure else why
+    node = task_node(draft, task)
+    if job.kind is not JobKind.VERIFY:
+        node = draft.move(node.name, Trigger.STUCK, job=job.id, reason=first)
+        node = _judge(draft, node, Health.UNKNOWN, job)
+    _end(draft, job, task, node, first)
+
+
+def task_node(draft: Draft, task: Task) -> Node:
+    """Return the task's node as the draft has it now."""
+    return draft.nodes[task.node]
+
+
+def _give_back(draft: Draft, job: Job, task: Task, why: str) -> None:
+    node = task_node(draft, task)
+    before = node.returns_to or node.status
+    node = draft.move(node.name, _GIVES_BACK[before], job=job.id, reason=f"{why}; the node was not touched")
+    if job.kind is JobKind.COMMISSION and before is not Status.QUARANTINED:
+        node = replace(node, bundle=Digest(""), last_good=Digest(""))
+    _end(draft, job, task, node, why)
+
+
+def _end(draft: Draft, job: Job, task: Task, node: Node, why: str) -> None:
+    draft.put_node(replace(node, error=why[:ERROR_CHARS_MAX], returns_to=None))
+    state = TaskState.CANCELLED if task.cancel else TaskState.FAILED
+    waves.end_task(draft, job.id, task, state, why[:ERROR_CHARS_MAX])
+
+
+def _judge(draft: Draft, node: Node, health: Health, job: Job) -> Node:
+    if node.health is not health:
+        draft.event("node.health", node.name, f"{node.health} -> {health}", job=job.id)
+    return draft.put_node(replace(node, health=health))

@@ -1,0 +1,102 @@
+"""What the leader owes now: a pure function of the state (STYLE 5).
+
+`pending` is empty exactly when no job is running. A leader that took over a second ago gets the same
+answer as the one that died; recovery is this loop, run by somebody else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeAlias
+
+from statemachine import plans, waves
+from statemachine.model import Endpoint, State
+from statemachine.plans import PlannedStep
+from statemachine.words import TASK_ENDED, JobId, JobKind, NodeName, Phase, TaskState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeDue:
+    """An address of a discover job that nobody has reported on."""
+
+    job: JobId
+    task: NodeName
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDue:
+    """A task that is to be claimed, or goes on under a claim.
+
+    Attributes:
+        epoch: Of the last claim; 0 before the first.
+    """
+
+    job: JobId
+    node: NodeName
+    epoch: int
+
+
+Due: TypeAlias = ProbeDue | TaskDue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDue:
+    """The attempt that a claimed task owes.
+
+    Attributes:
+        key: The attempt's name on the node and in its result.
+        checking: It is the check of a lost attempt, not the step itself.
+        launched_at: When it was announced; None when nobody may have launched it.
+        not_before: Launch no earlier than this, in Unix seconds.
+        stop: An operator cancelled the job: kill it if it runs, and record that.
+    """
+
+    step: PlannedStep
+    key: str
+    attempt: int
+    checking: bool
+    launched_at: float | None
+    not_before: float
+    stop: bool
+
+
+def pending(state: State) -> tuple[Due, ...]:
+    """Return what can be done now, in the order of the jobs and of their waves."""
+    return tuple(_pending(state))
+
+
+def _pending(state: State) -> Iterator[Due]:
+    for job_id in state.running:
+        job = state.jobs[job_id]
+        if job.kind is JobKind.DISCOVER:
+            open_tasks = (name for name, task in job.tasks.items() if task.state not in TASK_ENDED)
+            for name in islice(open_tasks, job.max_parallel):
+                yield ProbeDue(job=job_id, task=name, endpoint=job.endpoints[name])
+            continue
+        for task in waves.open_wave(job):
+            if task.state is TaskState.RUNNING:
+                yield TaskDue(job=job_id, node=task.node, epoch=task.epoch)
+        for task in waves.startable(state, job):
+            yield TaskDue(job=job_id, node=task.node, epoch=task.epoch)
+
+
+def step_due(state: State, job_id: JobId, name: NodeName, epoch: int) -> StepDue | None:
+    """Return the attempt that a task owes under the claim `epoch`; None when it ended or is claimed anew."""
+    job = state.jobs.get(job_id)
+    task = job.tasks.get(name) if job else None
+    if job is None or task is None or task.state is not TaskState.RUNNING or task.epoch != epoch:
+        return None
+    step = plans.owed_step(state, job, task)
+    if step is None:
+        return None
+    undoing = task.phase in (Phase.UNDO, Phase.REVERIFY)
+    return StepDue(
+        step=step,
+        key=plans.result_key(step, task),
+        attempt=task.attempt,
+        checking=task.checking,
+        launched_at=task.launched_at,
+        not_before=task.not_before,
+        stop=task.cancel and not undoing,
+    )
