@@ -22,7 +22,7 @@ from statemachine.words import TASK_ENDED, Ending, JobId, JobKind, NodeName, Pre
 LOST_MAX = 3
 """How often a step may be lost before it counts as failed."""
 RETRY_DELAY_S_MAX = 60.0
-_WITHOUT_LAUNCH = frozenset({Ending.UNREACHABLE, Ending.REFUSED, Ending.CANCELLED})
+_WITHOUT_LAUNCH = frozenset({Ending.UNREACHABLE, Ending.REFUSED, Ending.CANCELLED, Ending.NOT_RUN})
 """What can be said of an attempt that was not announced."""
 CLAIM_TRIGGERS = {
     JobKind.COMMISSION: Trigger.COMMISSION,
@@ -125,6 +125,8 @@ def finish_attempt(draft: Draft, command: FinishAttempt) -> Outcome:
         _out_of_reach(draft, job, task, result, launched=launched)
     elif result.ending is Ending.CANCELLED:
         undo.fail_phase(draft, job, task, "cancelled")
+    elif result.ending is Ending.NOT_RUN:
+        undo.fail_phase(draft, job, task, f"{planned.key} {describe(result)}")
     elif result.ending is Ending.LOST:
         _lost(draft, job, task, planned)
     elif task.checking:

@@ -127,5 +127,7 @@ class Ending(StrEnum):
     """Killed on the node because an operator cancelled the job."""
     UNREACHABLE = "unreachable"
     """No session could be opened until the deadline; if it was launched, its outcome is unknown."""
+    NOT_RUN = "not-run"
+    """It could not be prepared, for example because a template names a variable that the node has not."""
     REFUSED = "refused"
     """The node answered and said no: a host key or a login that does not match, or a newer epoch."""
