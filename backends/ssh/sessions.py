@@ -1,0 +1,175 @@
+"""One command on a connection: its words, its input, its bounded output, its end.
+
+1. A command is a handful of words that mean the same in every shell; data travels on standard input.
+2. Output beyond its bound is never kept; the channel is closed instead.
+3. Whoever fails learns whether the command may have run.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncssh
+
+_WORD = re.compile(r"[A-Za-z0-9_./-]+\Z")
+_STDERR_BYTES_MAX = 4 * 1024
+_STREAM_BYTES_HIGH = 256 * 1024
+_WINDOW_BYTES = 256 * 1024
+
+
+class SessionNotOpenedError(Exception):
+    """The node (or its connection) gave no session; the command was not sent."""
+
+
+class SessionLostError(Exception):
+    """The connection ended first; the command may have run, and may run still."""
+
+
+class OutputTooLongError(Exception):
+    """The command said more than an answer may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a command ended. `exit_status` is 128 + 15 when a signal ended it."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return the words as a line that needs no quoting in any shell.
+
+    Raises:
+        ValueError: A word would need it.
+    """
+    for word in words:
+        if not _WORD.match(word):
+            raise ValueError(f"not a plain word: {word!r}")
+    return " ".join(words)
+
+
+class Session(asyncssh.SSHClientSession[bytes]):
+    """Receives from one channel into a bounded buffer.
+
+    With `bytes_max` the whole output is collected, and more than that ends the session; without it the
+    output is a stream: the node is held back while the reader is slow.
+    """
+
+    def __init__(self, bytes_max: int | None = None) -> None:
+        self._bytes_max = bytes_max
+        self._chunks: deque[bytes] = deque()
+        self._bytes = 0
+        self._paused = False
+        self._too_long = False
+        self._changed = asyncio.Event()
+        self._exit_status: int | None = None
+        self._stderr = bytearray()
+        self._ended = False
+        self.channel: asyncssh.SSHClientChannel[bytes] | None = None
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self.channel = chan
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        if datatype == asyncssh.EXTENDED_DATA_STDERR:
+            self._stderr += data[: max(0, _STDERR_BYTES_MAX - len(self._stderr))]
+            return
+        if self._bytes_max is not None and self._bytes + len(data) > self._bytes_max:
+            self._too_long = True
+            self.abort()
+            return
+        self._chunks.append(data)
+        self._bytes += len(data)
+        if self._bytes_max is None and self._bytes >= _STREAM_BYTES_HIGH and self.channel is not None:
+            self._paused = True
+            self.channel.pause_reading()
+        self._changed.set()
+
+    def exit_status_received(self, status: int) -> None:
+        self._exit_status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001, RUF100 (asyncssh's signature)
+        self._exit_status = 128 + 15
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncssh's signature; the exit status tells)
+        self._ended = True
+        self._changed.set()
+
+    def abort(self) -> None:
+        """Close the channel at once; what runs on the node is not told."""
+        if self.channel is not None and not self._ended:
+            self.channel.abort()
+
+    async def read(self) -> bytes:
+        """Return the next part of the output, `b""` at its end."""
+        while not self._chunks and not self._ended:
+            self._changed.clear()
+            await self._changed.wait()
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        if self._bytes_max is None:
+            self._bytes = 0
+        if self._paused and self.channel is not None and not self._ended:
+            self._paused = False
+            self.channel.resume_reading()
+        return data
+
+    async def end(self) -> Finished:
+        """Wait for the command to end and return what is left of its output.
+
+        Raises:
+            SessionLostError, OutputTooLongError.
+        """
+        parts = []
+        while data := await self.read():
+            parts.append(data)
+        if self._too_long:
+            raise OutputTooLongError
+        if self._exit_status is None:
+            raise SessionLostError
+        return Finished(exit_status=self._exit_status, stdout=b"".join(parts), stderr=bytes(self._stderr))
+
+
+async def open_session(
+    connection: asyncssh.SSHClientConnection, words: Sequence[str], session: Session
+) -> asyncssh.SSHClientChannel[bytes]:
+    """Start a command and return its channel.
+
+    Raises:
+        SessionNotOpenedError: It was not sent.
+        SessionLostError: The connection ended while it was being sent.
+    """
+    try:
+        channel, _ = await connection.create_session(
+            lambda: session, command_line(words), encoding=None, window=_WINDOW_BYTES
+        )
+    except asyncssh.ChannelOpenError as failure:
+        raise SessionNotOpenedError(failure.reason) from failure
+    except (OSError, asyncssh.Error) as failure:
+        raise SessionLostError from failure
+    return channel
+
+
+async def execute(
+    connection: asyncssh.SSHClientConnection, words: Sequence[str], stdin: bytes, *, output_bytes_max: int
+) -> Finished:
+    """Run a command to its end with `stdin` as its whole input.
+
+    Raises:
+        SessionNotOpenedError, SessionLostError, OutputTooLongError.
+    """
+    session = Session(output_bytes_max)
+    try:
+        channel = await open_session(connection, words, session)
+        with contextlib.suppress(BrokenPipeError):  # closed already; its end says why
+            if stdin:
+                channel.write(stdin)
+            channel.write_eof()
+        return await session.end()
+    finally:
+        session.abort()
