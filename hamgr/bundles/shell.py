@@ -1,0 +1,76 @@
+"""The only place where a value becomes part of a shell script.
+
+1. A value is one quoted word, or the body of a here-document whose delimiter is proven absent from it.
+2. NUL cannot be said in shell and is refused; every other byte arrives as it is.
+3. Scripts need a POSIX shell and coreutils or busybox; base64 only for content that is not text.
+"""
+
+import base64
+import hashlib
+import shlex
+
+
+class NotSayable(ValueError):
+    """A value has a NUL, which no shell word can carry."""
+
+
+def quote(value: str) -> str:
+    """Return `value` as one word of shell."""
+    if "\0" in value:
+        raise NotSayable("has a NUL character, which a shell cannot carry")
+    return shlex.quote(value)
+
+
+def quote_all(values: list[str]) -> str:
+    return " ".join(quote(value) for value in values)
+
+
+def write_to(target: str, data: bytes) -> str:
+    """Return shell that creates the file named by the shell word `target` with exactly `data` in it.
+
+    It calls `fail` when that does not succeed.
+    """
+    otherwise = f'|| fail "cannot write {target[1:-1]}"'
+    if not data:
+        return f"true >{target} {otherwise}\n"
+    if _is_text(data):
+        # `cat` where the newline that ends the here-document is the data's own; otherwise stop before it.
+        reader = "cat" if data.endswith(b"\n") else f"head -c {len(data)}"
+        body = data.decode()
+    else:
+        reader = "base64 -d"
+        body = base64.encodebytes(data).decode()
+    body = body if body.endswith("\n") else body + "\n"
+    delimiter = _delimiter(body)
+    return f"{reader} >{target} <<'{delimiter}' {otherwise}\n{body}{delimiter}\n"
+
+
+def _delimiter(body: str) -> str:
+    """Return a word that is no line of `body`; equal bodies get the same one."""
+    number = 0
+    while True:
+        word = "END_" + hashlib.sha256(f"{number} {body}".encode()).hexdigest()[:16]
+        if word not in body:
+            return word
+        number += 1
+
+
+def _is_text(data: bytes) -> bool:
+    if b"\0" in data:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+PRELUDE = """\
+set -u
+umask 022
+root=${HAMGR_ROOT:-}
+state=${HAMGR_STATE:-$root/var/lib/hamgr}
+fail() { printf 'hamgr: %s\\n' "$*" >&2; exit 1; }
+done_() { printf 'hamgr: %s\\n' "$1"; exit 0; }
+"""
+"""What every script begins with; `root` is empty on a host and a folder for a practice node."""

@@ -1,0 +1,46 @@
+"""The kinds of steps, one file each; all of them answer the same five questions (`Kind`)."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from hamgr.bundles.schema import StepModel
+from hamgr.bundles.steps import check, file, script, service
+from hamgr.bundles.steps.scope import Complaint, FileUse, Scope
+
+
+class Kind(Protocol):
+    """What a module in this package offers."""
+
+    def texts(self, step: StepModel) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yield each text that is rendered for a node, and its path below the step."""
+
+    def files(self, step: StepModel) -> Iterator[FileUse]:
+        """Yield each file of the component that the step needs."""
+
+    def complaints(self, step: StepModel) -> Iterator[Complaint]:
+        """Yield what is wrong with values that are literal, so that nobody has to wait for a node."""
+
+    def apply(self, step: StepModel, scope: Scope) -> str:
+        """Return shell that does the work; it ends with `hamgr: changed` or `hamgr: unchanged`."""
+
+    def verify(self, step: StepModel, scope: Scope) -> str:
+        """Return shell that changes nothing and exits 0 when the work is done."""
+
+
+def kind_of(step: StepModel) -> Kind:
+    """Return the kind of a step; the schema has seen to it that there is exactly one."""
+    if step.file is not None:
+        return file
+    if step.service is not None:
+        return service
+    if step.script is not None:
+        return script
+    return check
+
+
+def can_verify(step: StepModel) -> bool:
+    """Say whether a step has a read-only form that follows from it."""
+    return step.script is None or step.script.step_class == "checkable"
+
+
+__all__ = ["Complaint", "FileUse", "Kind", "Scope", "can_verify", "kind_of"]
