@@ -1,0 +1,189 @@
+"""One attempt of one step on one node, from its announcement to its recorded end (DESIGN 5).
+
+1. An attempt is announced in the log before the node hears of it, and launched at most once: the runner
+   adopts an attempt that it knows.
+2. Connection trouble ends nothing: the same attempt is asked for again, until `unreachable_deadline_s`
+   has passed without an answer. Then, and only then, it is recorded as unreachable.
+3. The step's time-out counts from the announcement, across leaders. What runs longer is killed on the
+   node first and recorded afterwards.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from backends.ports import (
+    AttemptKey,
+    AttemptState,
+    AttemptStatus,
+    BackendError,
+    CommandFailed,
+    Host,
+    NodeBusy,
+    NodeExecutor,
+    Refused,
+    ScriptMismatch,
+    TimedOut,
+    Unreachable,
+)
+from hamgr.clock import Clock
+from statemachine.model import OUTPUT_TAIL_BYTES_MAX, Result
+from statemachine.work import StepDue
+from statemachine.words import Ending
+
+T = TypeVar("T")
+
+WAIT_S_MAX = 30.0
+"""How long one call waits for an attempt before it looks again."""
+RETRY_PAUSE_S_MIN = 0.2
+RETRY_PAUSE_S_MAX = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSettings:
+    """Bounds of dealing with one node.
+
+    Attributes:
+        unreachable_deadline_s: For how long a node may be silent before the task gives up on it.
+        busy_deadline_s: For how long a process that an earlier step left behind is waited for.
+    """
+
+    unreachable_deadline_s: float = 60.0
+    busy_deadline_s: float = 30.0
+
+
+class GaveUp(Exception):
+    """The node did not let itself be worked on; how the attempt has to be recorded, and why."""
+
+    def __init__(self, ending: Ending, error: str) -> None:
+        super().__init__(error)
+        self.ending = ending
+        self.error = error
+
+
+class NodeCalls:
+    """Calls to one node under one claim, repeated through connection trouble."""
+
+    def __init__(
+        self, *, executor: NodeExecutor, host: Host, epoch: int, job: str, settings: AttemptSettings
+    ) -> None:
+        self._executor = executor
+        self._host = host
+        self._epoch = epoch
+        self._job = job
+        self._settings = settings
+
+    async def fence(self) -> None:
+        """Make the node refuse older epochs, durably."""
+        await self._persist(lambda: self._executor.fence(self._host, self._epoch, job=self._job))
+
+    async def run(self, due: StepDue, script: bytes, wait_s: float) -> AttemptStatus:
+        """Start or adopt the attempt and wait for its end, `wait_s` at most."""
+        key = self.key(due)
+        return await self._persist(
+            lambda: self._executor.run(self._host, self._epoch, key, script, wait_s=wait_s)
+        )
+
+    async def kill(self, due: StepDue) -> AttemptStatus:
+        """Kill the attempt's processes and say what is left."""
+        return await self._persist(lambda: self._executor.kill(self._host, self._epoch, self.key(due)))
+
+    def key(self, due: StepDue) -> AttemptKey:
+        return AttemptKey(job=self._job, step=due.key, attempt=due.attempt)
+
+    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `call` until it answers; raise `GaveUp` when it cannot, `StaleEpoch` when we are fenced."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        pause_s = RETRY_PAUSE_S_MIN
+        while True:
+            try:
+                return await call()
+            except (Unreachable, TimedOut) as error:
+                last: BackendError = error
+                ending, deadline_s = Ending.UNREACHABLE, self._settings.unreachable_deadline_s
+            except NodeBusy as error:
+                last = error
+                ending, deadline_s = Ending.REFUSED, self._settings.busy_deadline_s
+            except (Refused, CommandFailed, ScriptMismatch) as error:
+                raise GaveUp(Ending.REFUSED, error.message) from error
+            if loop.time() + pause_s - began_s > deadline_s:
+                raise GaveUp(ending, last.message) from last
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_PAUSE_S_MAX)
+
+
+class Attempt:
+    """Runs one owed attempt; the caller has claimed the task and fenced the node."""
+
+    def __init__(self, *, calls: NodeCalls, clock: Clock, stopping: asyncio.Event) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._stopping = stopping
+
+    async def finish(self, due: StepDue, script: bytes, launched_at: float) -> Result:
+        """Run the announced attempt to its end, and return what is to be recorded."""
+        deadline = launched_at + due.step.spec.timeout_s
+        while True:
+            left_s = deadline - self._clock.now()
+            if left_s <= 0:
+                return await self._end(
+                    due, Ending.TIMED_OUT, f"ran longer than {due.step.spec.timeout_s:g} s"
+                )
+            status = await self._run_or_stop(due, script, min(left_s, WAIT_S_MAX))
+            if status is None:
+                return await self._end(due, Ending.CANCELLED, "an operator cancelled the job")
+            if status.state is AttemptState.DONE:
+                return _result(due, status)
+            if status.state is AttemptState.LOST:
+                return Result(
+                    step=due.key,
+                    attempt=due.attempt,
+                    ending=Ending.LOST,
+                    error=status.reason,
+                    output_tail=_text(status.output),
+                )
+
+    async def _run_or_stop(self, due: StepDue, script: bytes, wait_s: float) -> AttemptStatus | None:
+        """Run the attempt for a while; None as soon as an operator wants it to stop."""
+        if self._stopping.is_set():
+            return None
+        running = asyncio.ensure_future(self._calls.run(due, script, wait_s))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await running if running.done() else None
+        finally:
+            running.cancel()
+            stopping.cancel()
+            await asyncio.gather(running, stopping, return_exceptions=True)
+
+    async def _end(self, due: StepDue, ending: Ending, error: str) -> Result:
+        """Kill the attempt; one that had ended by itself in the meantime is recorded as it ended."""
+        before = await self._calls.kill(due)
+        if before.state is AttemptState.DONE and before.exit_code == 0:
+            return _result(due, before)
+        return Result(
+            step=due.key, attempt=due.attempt, ending=ending, error=error, output_tail=_text(before.output)
+        )
+
+
+def _result(due: StepDue, status: AttemptStatus) -> Result:
+    text = _text(status.output)
+    lines = text.rstrip().rsplit("\n", 1)
+    changed = {"hamgr: changed": True, "hamgr: unchanged": False}.get(lines[-1].strip())
+    return Result(
+        step=due.key,
+        attempt=due.attempt,
+        ending=Ending.EXITED,
+        exit_code=status.exit_code,
+        changed=changed,
+        output_tail=text,
+    )
+
+
+def _text(output: bytes) -> str:
+    """Return the end of an output as text that any log can carry."""
+    text = output[-OUTPUT_TAIL_BYTES_MAX:].decode(errors="replace")
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,185 @@
+"""One task on one node: claim it, fence the node, then one owed attempt after another until it ends.
+
+    claim in the log -> fence on the node -> announce -> run or adopt -> record -> next owed attempt
+
+1. The first act on the node is the fence, under the number that the claim was given; from then on no
+   earlier leader can start or kill anything there.
+2. What to do next is read from the state each time, never remembered: a worker that is killed anywhere
+   leaves nothing behind that its successor needs.
+3. When the log or the node says that somebody else is in charge, the worker ends without another word.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from backends.ports import Host, NodeExecutor, StaleEpoch
+from hamgr.clock import Clock
+from hamgr.failpoints import Failpoints
+from hamgr.jobs.attempt import Attempt, AttemptSettings, GaveUp, NodeCalls
+from hamgr.jobs.proposer import Proposer
+from hamgr.jobs.scripts import CannotPrepare, ScriptSource
+from hamgr.raft.port import NoLeader, Replica
+from statemachine import work
+from statemachine.commands import ClaimTask, FinishAttempt, StartAttempt
+from statemachine.model import Node, Result, State
+from statemachine.outcomes import Accepted
+from statemachine.words import Ending, JobId, NodeName, Phase
+from statemachine.work import StepDue
+
+READ_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What every worker of a manager uses."""
+
+    replica: Replica
+    proposer: Proposer
+    executor: NodeExecutor
+    scripts: ScriptSource
+    clock: Clock
+    failpoints: Failpoints
+    settings: AttemptSettings
+
+
+def host_of(node: Node) -> Host:
+    """Return where and who a node is, for the executor."""
+    return Host(
+        name=node.name,
+        address=node.endpoint.address,
+        port=node.endpoint.port,
+        user=node.endpoint.user,
+        host_key=node.host_key,
+    )
+
+
+def node_job(state: State, job: JobId) -> str:
+    """Return the job's name on the nodes: unique even when another cluster counted to the same number."""
+    return f"{state.cluster}-{job}"
+
+
+class TaskWorker:
+    """Does one task, as far as it can under one claim."""
+
+    def __init__(self, *, tools: Tools, job: JobId, node: NodeName, claimant: str) -> None:
+        self._tools = tools
+        self._job = job
+        self._node = node
+        self._claimant = claimant
+        self.stopping = asyncio.Event()
+        """Set by the manager when an operator cancelled the job."""
+
+    def _reach(self, boundary: str, step: str = "") -> None:
+        self._tools.failpoints(boundary, f"{self._job}/{self._node}/{step}")
+
+    async def run(self) -> None:
+        """Work until the task has ended, or somebody else has it.
+
+        Raises:
+            NotInCharge: This replica does not lead any more.
+        """
+        tools = self._tools
+        self._reach("claiming")
+        claim = tools.proposer.make(ClaimTask, job=self._job, node=self._node, claimant=self._claimant)
+        outcome = await tools.proposer.settle(claim)
+        if not isinstance(outcome, Accepted):
+            return
+        epoch = outcome.epoch
+        self._reach("claimed")
+        due = self._due(epoch)
+        if due is None:
+            return
+        calls = NodeCalls(
+            executor=tools.executor,
+            host=host_of(tools.replica.state.nodes[self._node]),
+            epoch=epoch,
+            job=node_job(tools.replica.state, self._job),
+            settings=tools.settings,
+        )
+        try:
+            await calls.fence()
+            self._reach("fenced")
+            while due is not None:
+                result = await self._attempt(calls, due, epoch)
+                if result is None or not await self._record(result, epoch):
+                    return
+                self._reach("recorded", due.key)
+                due = self._due(epoch)
+        except StaleEpoch as error:
+            await self._fenced(error, epoch)
+        except GaveUp as error:
+            await self._give_up(error.ending, error.error, epoch)
+
+    def _due(self, epoch: int) -> StepDue | None:
+        return work.step_due(self._tools.replica.state, self._job, self._node, epoch)
+
+    async def _attempt(self, calls: NodeCalls, due: StepDue, epoch: int) -> Result | None:
+        """Carry the owed attempt out; None when the claim is no longer ours."""
+        tools = self._tools
+        if due.stop and due.launched_at is None:
+            return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
+        if not await self._wait_until(due):
+            return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
+        try:
+            script = await tools.scripts.script(tools.replica.state, self._job, self._node, due)
+        except CannotPrepare as error:
+            return _ended(due, Ending.NOT_RUN, str(error))
+        launched_at = due.launched_at
+        if launched_at is None:
+            launched_at = tools.clock.now()
+            start = tools.proposer.make(
+                StartAttempt, job=self._job, node=self._node, epoch=epoch, step=due.key, attempt=due.attempt
+            )
+            if not isinstance(await tools.proposer.settle(start), Accepted):
+                return None
+        self._reach("announced", due.key)
+        if due.stop:
+            self.stopping.set()
+        attempt = Attempt(calls=calls, clock=tools.clock, stopping=self._stopping(due))
+        result = await attempt.finish(due, script, launched_at)
+        self._reach("ended", due.key)
+        return result
+
+    def _stopping(self, due: StepDue) -> asyncio.Event:
+        """Return what stops this step: a cancelled job stops its work, but never the undo of it."""
+        return asyncio.Event() if due.step.phase in (Phase.UNDO, Phase.REVERIFY) else self.stopping
+
+    async def _wait_until(self, due: StepDue) -> bool:
+        """Wait for the back-off of a failed attempt; False when the job was cancelled meanwhile."""
+        delay_s = due.not_before - self._tools.clock.now()
+        if delay_s <= 0:
+            return True
+        try:
+            await asyncio.wait_for(self._stopping(due).wait(), timeout=delay_s)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _record(self, result: Result, epoch: int) -> bool:
+        finish = self._tools.proposer.make(
+            FinishAttempt, job=self._job, node=self._node, epoch=epoch, result=result
+        )
+        return isinstance(await self._tools.proposer.settle(finish), Accepted)
+
+    async def _give_up(self, ending: Ending, error: str, epoch: int) -> None:
+        due = self._due(epoch)
+        if due is not None:
+            await self._record(_ended(due, ending, error), epoch)
+
+    async def _fenced(self, error: StaleEpoch, epoch: int) -> None:
+        """Tell a newer leader of ours, who goes on, from a stranger, whom only an operator can deal with."""
+        try:
+            state = await self._tools.replica.read(timeout_s=READ_TIMEOUT_S)
+        except NoLeader:
+            return
+        if state.nodes[self._node].epoch != epoch:
+            return
+        why = (
+            f"the node has seen epoch {error.fence}, and this cluster counts {epoch}: another cluster works "
+            "on it, or this one was restored; look, then run `hamgr discover` for its address"
+        )
+        await self._give_up(Ending.REFUSED, why, epoch)
+
+
+def _ended(due: StepDue, ending: Ending, error: str) -> Result:
+    return Result(step=due.key, attempt=due.attempt, ending=ending, error=error)

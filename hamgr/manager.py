@@ -1,0 +1,146 @@
+"""The leader's loop: look at the state, have workers do what is owed, sleep until something changed.
+
+1. It runs on every replica and works only while that replica leads. Being deposed cancels its workers;
+   what they had begun on nodes goes on there, and is adopted by the next leader.
+2. What is owed comes from `work.pending` alone, so there is no other path for recovery.
+3. At most `workers_max` tasks are at work at once, however many are owed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+from hamgr.jobs import discovery
+from hamgr.jobs.proposer import NotInCharge
+from hamgr.jobs.worker import TaskWorker, Tools
+from statemachine import work
+from statemachine.commands import FoundCluster
+from statemachine.model import State
+from statemachine.words import TASK_ENDED, JobId, NodeName
+from statemachine.work import Due, ProbeDue
+
+LOOP_PAUSE_S = 0.01
+"""The least time between two looks at the state: many small changes are one look."""
+RETRY_PAUSE_S = 1.0
+"""How long a task rests after its worker ended without ending the task."""
+WORKERS_MAX = 256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Running:
+    task: asyncio.Task[None]
+    worker: TaskWorker | None
+
+
+class Manager:
+    """Keeps the fleet going while this replica leads."""
+
+    def __init__(self, *, tools: Tools, new_cluster: str, workers_max: int = WORKERS_MAX) -> None:
+        self._tools = tools
+        self._new_cluster = new_cluster
+        self._workers_max = workers_max
+        self._running: dict[tuple[JobId, NodeName], _Running] = {}
+        self._term = 0
+        self._nudge = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        replica = self._tools.replica
+        async with asyncio.TaskGroup() as group:
+            while True:
+                version = replica.version
+                leadership = replica.leadership
+                if not leadership.leads or leadership.term != self._term:
+                    await self._drop_all()
+                if leadership.leads:
+                    self._term = leadership.term
+                    self._advance(group, replica.state)
+                await self._wait(version)
+
+    def _advance(self, group: asyncio.TaskGroup, state: State) -> None:
+        if not state.cluster and ("", "") not in self._running:
+            self._spawn(group, (JobId(""), NodeName("")), self._found(), None)
+        for due in work.pending(state):
+            key = _key(due)
+            running = self._running.get(key)
+            if running is not None:
+                self._pass_cancel_on(state, due, running)
+            elif len(self._running) < self._workers_max:
+                self._begin(group, due, key)
+
+    def _begin(self, group: asyncio.TaskGroup, due: Due, key: tuple[JobId, NodeName]) -> None:
+        if isinstance(due, ProbeDue):
+            self._spawn(group, key, discovery.probe(self._tools, due), None)
+            return
+        worker = TaskWorker(
+            tools=self._tools,
+            job=due.job,
+            node=due.node,
+            claimant=f"{self._tools.replica.name} in term {self._term}",
+        )
+        self._spawn(group, key, worker.run(), worker)
+
+    def _pass_cancel_on(self, state: State, due: Due, running: _Running) -> None:
+        if running.worker is None or isinstance(due, ProbeDue):
+            return
+        if state.jobs[due.job].tasks[due.node].cancel:
+            running.worker.stopping.set()
+
+    def _spawn(
+        self,
+        group: asyncio.TaskGroup,
+        key: tuple[JobId, NodeName],
+        work_: Coroutine[None, None, None],
+        worker: TaskWorker | None,
+    ) -> None:
+        self._running[key] = _Running(group.create_task(self._supervise(key, work_)), worker)
+
+    async def _supervise(self, key: tuple[JobId, NodeName], work_: Coroutine[None, None, None]) -> None:
+        """Let one worker fail without harm to the others, and keep a failing one from spinning."""
+        try:
+            await work_
+        except NotInCharge:
+            pass
+        except Exception:
+            log.exception("the worker of job %s on %s failed; it will be tried again", *key)
+        if self._unfinished(key):
+            await asyncio.sleep(RETRY_PAUSE_S)
+        del self._running[key]
+        self._nudge.set()
+
+    def _unfinished(self, key: tuple[JobId, NodeName]) -> bool:
+        job = self._tools.replica.state.jobs.get(key[0])
+        return job is not None and job.tasks[key[1]].state not in TASK_ENDED
+
+    async def _wait(self, version: int) -> None:
+        """Sleep until the replica's state or leadership changed, or a worker came free."""
+        changed = asyncio.ensure_future(self._tools.replica.changed(version))
+        nudged = asyncio.ensure_future(self._nudge.wait())
+        try:
+            await asyncio.wait({changed, nudged}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._nudge.clear()
+            changed.cancel()
+            nudged.cancel()
+            await asyncio.gather(changed, nudged, return_exceptions=True)
+        await asyncio.sleep(LOOP_PAUSE_S)
+
+    async def _found(self) -> None:
+        """Give a new cluster its id; the first proposal wins."""
+        proposer = self._tools.proposer
+        await proposer.settle(proposer.make(FoundCluster, cluster=self._new_cluster))
+
+    async def _drop_all(self) -> None:
+        """End all workers; what runs on the nodes goes on there."""
+        dropped = [running.task for running in self._running.values()]
+        self._running.clear()
+        for task in dropped:
+            task.cancel()
+        await asyncio.gather(*dropped, return_exceptions=True)
+
+
+def _key(due: Due) -> tuple[JobId, NodeName]:
+    return due.job, due.task if isinstance(due, ProbeDue) else due.node
