@@ -107,6 +107,7 @@ def secret(path: Path) -> str:
         raise ConfigError(f"{path}: others may read this secret; run: chmod 600 {path}")
     if len(text) < SECRET_CHARS_MIN:
         raise ConfigError(
-            f"{path}: a secret needs at least {SECRET_CHARS_MIN} characters; make one with: openssl rand -hex 32"
+            f"{path}: a secret needs at least {SECRET_CHARS_MIN} characters; "
+            "make one with: openssl rand -hex 32"
         )
     return text
