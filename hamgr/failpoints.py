@@ -1,9 +1,10 @@
 """Places where a test can stop this process for real: the boundaries of a step (DESIGN 5).
 
-`HAMGR_FAILPOINT=BOUNDARY:ACTION:MARKER[:FILTER]` makes the first process that reaches BOUNDARY (with a
-subject that contains FILTER) send itself ACTION, `kill` (SIGKILL) or `stop` (SIGSTOP), once in the life of
-the file MARKER, which it creates. Without the variable, reaching a boundary costs one attribute look-up.
-A process can harm nobody but itself by this, and whoever may set its environment could kill it anyway.
+With `HAMGR_FAILPOINTS=DIR` in its environment, a replica that reaches a boundary looks for the file
+`DIR/BOUNDARY.kill` or `DIR/BOUNDARY.stop`. If it is there, and the text in it is part of the subject
+(`job/node/step`), the replica removes it and sends itself SIGKILL or SIGSTOP; the removal decides which of
+several replicas does. Without the variable, reaching a boundary is one call of an empty function. A process
+can harm nobody but itself by this, and whoever may set its environment could kill it anyway.
 """
 
 import os
@@ -22,39 +23,32 @@ BOUNDARIES = (
 )
 
 Failpoints: TypeAlias = Callable[[str, str], None]
-"""Called with a boundary and a subject (`job/node/step`) whenever one is reached."""
+"""Called with a boundary and a subject whenever one is reached."""
 
 _ACTIONS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
-def none(boundary: str, subject: str) -> None:
+def none(boundary: str, subject: str) -> None:  # noqa: ARG001 - the shape of a failpoint
     """Go on."""
 
 
 def from_environment(environment: Mapping[str, str]) -> Failpoints:
-    """Return what `HAMGR_FAILPOINT` asks for.
+    """Return what `HAMGR_FAILPOINTS` asks for; `none` without it."""
+    directory = environment.get("HAMGR_FAILPOINTS", "")
+    return armed_in(Path(directory)) if directory else none
 
-    Raises:
-        ValueError: It names an unknown boundary or action.
-    """
-    text = environment.get("HAMGR_FAILPOINT", "")
-    if not text:
-        return none
-    boundary, action, marker, *rest = [*text.split(":"), "", ""]
-    only = rest[0] if rest else ""
-    if boundary not in BOUNDARIES or action not in _ACTIONS or not marker:
-        raise ValueError(
-            f"HAMGR_FAILPOINT={text}: write BOUNDARY:ACTION:MARKER[:FILTER] with one of "
-            f"{', '.join(BOUNDARIES)} and kill or stop"
-        )
 
-    def reached(at: str, subject: str) -> None:
-        if at != boundary or only not in subject:
-            return
-        try:
-            os.close(os.open(Path(marker), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            return
-        os.kill(os.getpid(), _ACTIONS[action])
+def armed_in(directory: Path) -> Failpoints:
+    """Return failpoints that are armed by files in `directory`, while the process runs."""
+
+    def reached(boundary: str, subject: str) -> None:
+        for action, number in _ACTIONS.items():
+            path = directory / f"{boundary}.{action}"
+            try:
+                if path.read_text().strip() in subject:
+                    path.unlink()
+                    os.kill(os.getpid(), number)
+            except FileNotFoundError:
+                continue
 
     return reached
