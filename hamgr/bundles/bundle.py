@@ -29,9 +29,9 @@ class StepBody:
     read_only: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedBundle:
-    """One immutable version of the configuration repository, checked.
+    """One immutable version of the configuration repository, checked. Compare digests, not bundles.
 
     Attributes:
         packed: The bytes that `digest` names; what is stored and given to other replicas.

@@ -10,6 +10,7 @@ from hamgr.bundles.references import Component
 from hamgr.bundles.schema import COMPONENTS_MAX, BundleModel, ComponentModel, RoleModel, StepModel
 from hamgr.bundles.shape import shaped
 from hamgr.bundles.steps import can_verify
+from hamgr.bundles.yaml import Document
 from statemachine.manifest import ComponentSpec, Manifest, Requirement, RoleSpec, StepSpec
 from statemachine.words import StepClass, Verb
 
@@ -28,12 +29,11 @@ def load(archive: bytes) -> LoadedBundle:
     files = read_archive(archive)
     problems: list[Problem] = []
     by_component = _component_files(files, problems)
-    components: dict[str, Component] = {}
+    components: dict[str, tuple[ComponentModel, Document]] = {}
     for name, own in by_component.items():
-        component = _component(name, own, problems)
-        if component is not None:
-            components[name] = component
-            problems += references.in_component(component)
+        found = _component(name, own, problems)
+        if found is not None:
+            components[name] = found
     model: BundleModel | None = None
     if ROOT_FILE not in files:
         hint = "send the directory that contains hamgr.yaml"
@@ -41,13 +41,13 @@ def load(archive: bytes) -> LoadedBundle:
     else:
         document = yaml.parse(ROOT_FILE, files[ROOT_FILE].data, problems)
         model = shaped(BundleModel, document, problems) if document is not None else None
-        if document is not None and model is not None:
-            problems += references.in_bundle(model, document, by_component)
+        if document is not None:
+            problems += references.in_bundle(document, by_component)
     if problems or model is None:
         raise BundleInvalid(problems)
     packed = pack(files)
     bodies: dict[tuple[str, Verb, str], StepBody] = {}
-    specs = {name: _component_spec(component, bodies) for name, component in components.items()}
+    specs = {name: _component_spec(name, *found, bodies) for name, found in components.items()}
     manifest = Manifest(
         roles={name: _role_spec(name, role) for name, role in model.roles.items()},
         components=specs,
@@ -73,7 +73,10 @@ def _component_files(
     return found
 
 
-def _component(name: str, files: dict[str, BundleFile], problems: list[Problem]) -> Component | None:
+def _component(
+    name: str, files: dict[str, BundleFile], problems: list[Problem]
+) -> tuple[ComponentModel, Document] | None:
+    """Check one component; whatever is wrong in one place, the rest is checked too."""
     path = f"components/{name}/{COMPONENT_FILE}"
     if COMPONENT_FILE not in files:
         problems.append(
@@ -81,10 +84,12 @@ def _component(name: str, files: dict[str, BundleFile], problems: list[Problem])
         )
         return None
     document = yaml.parse(path, files[COMPONENT_FILE].data, problems)
-    model = shaped(ComponentModel, document, problems) if document is not None else None
-    if document is None or model is None:
+    if document is None:
         return None
-    return Component(name=name, model=model, document=document, files=files)
+    model = shaped(ComponentModel, document, problems)
+    steps = references.steps_in(document)
+    problems += references.in_component(Component(name=name, steps=steps, document=document, files=files))
+    return (model, document) if model is not None else None
 
 
 def _role_spec(name: str, role: RoleModel) -> RoleSpec:
@@ -96,9 +101,10 @@ def _role_spec(name: str, role: RoleModel) -> RoleSpec:
     )
 
 
-def _component_spec(component: Component, bodies: dict[tuple[str, Verb, str], StepBody]) -> ComponentSpec:
+def _component_spec(
+    name: str, model: ComponentModel, document: Document, bodies: dict[tuple[str, Verb, str], StepBody]
+) -> ComponentSpec:
     """Fill in the verbs that a component leaves out, and remember the body of every step."""
-    model = component.model
     # Each verb, with the key in component.yaml under which its steps are written.
     written = {
         Verb.COMMISSION: ("commission", model.commission),
@@ -116,11 +122,11 @@ def _component_spec(component: Component, bodies: dict[tuple[str, Verb, str], St
             if read_only and derived and not can_verify(step):
                 continue
             specs.append(_step_spec(step, read_only=read_only))
-            bodies[component.name, verb, step.name] = StepBody(
-                model=step, document=component.document, path=(key, index), read_only=read_only
+            bodies[name, verb, step.name] = StepBody(
+                model=step, document=document, path=(key, index), read_only=read_only
             )
         verbs[verb] = tuple(specs)
-    return ComponentSpec(name=component.name, version=model.version, verbs=verbs)
+    return ComponentSpec(name=name, version=model.version, verbs=verbs)
 
 
 def _step_spec(step: StepModel, *, read_only: bool) -> StepSpec:

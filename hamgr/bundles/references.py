@@ -1,13 +1,13 @@
 """Checks what no file can know alone: names, the files that steps use, and what roles need of each other."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hamgr.bundles.bundle import BundleFile
 from hamgr.bundles.problems import Problem
-from hamgr.bundles.schema import BundleModel, ComponentModel, StepModel
-from hamgr.bundles.shape import did_you_mean
+from hamgr.bundles.schema import RoleModel, StepModel
+from hamgr.bundles.shape import did_you_mean, sound
 from hamgr.bundles.steps import kind_of
 from hamgr.bundles.steps.scope import FileUse
 from hamgr.bundles.templates import RESERVED, VARIABLE_NAME, is_template, mentioned, syntax_problem
@@ -23,43 +23,68 @@ class Component:
     """A component.yaml with what lies around it.
 
     Attributes:
+        steps: Those of each verb that have the right shape, with their places in its list.
         files: By their name below the component's directory.
     """
 
     name: str
-    model: ComponentModel
+    steps: Mapping[str, Sequence[tuple[int, StepModel]]]
     document: Document
     files: Mapping[str, BundleFile] = field(repr=False)
 
 
-def in_bundle(model: BundleModel, document: Document, components: Iterable[str]) -> Iterator[Problem]:
+def steps_in(document: Document) -> dict[str, Sequence[tuple[int, StepModel]]]:
+    """Return each verb's steps that have the right shape, whatever is wrong around them."""
+    found: dict[str, Sequence[tuple[int, StepModel]]] = {}
+    for verb in VERBS:
+        listed = document.value.get(verb) if isinstance(document.value, dict) else None
+        items = listed if isinstance(listed, list) else []
+        steps = [(index, sound(StepModel, item)) for index, item in enumerate(items)]
+        found[verb] = [(index, step) for index, step in steps if step is not None]
+    return found
+
+
+def in_bundle(document: Document, components: Iterable[str]) -> Iterator[Problem]:
     """Check `hamgr.yaml`; `components` are the names of all that have a component.yaml, sound or not."""
-    known = set(components)
-    yield from _variables(model.variables, document, ("variables",))
-    for role_name, role in model.roles.items():
-        path: Path = ("roles", role_name)
-        if not SHORT_NAME.match(role_name):
-            yield document.problem(path, f"`{role_name}` is no name for a role", _NAME_HINT, at_key=True)
-        yield from _variables(role.variables, document, (*path, "variables"))
-        seen: set[str] = set()
-        for index, component in enumerate(role.components):
-            place = (*path, "components", index)
-            if component not in known:
-                message = f"there is no component `{component}`"
-                yield document.problem(place, message, did_you_mean(component, known))
-            if component in seen:
-                yield document.problem(place, f"component `{component}` is in this role twice")
-            seen.add(component)
-        needed: set[str] = set()
-        for index, requirement in enumerate(role.requires):
-            place = (*path, "requires", index, "role")
-            if requirement.role not in model.roles:
-                message = f"there is no role `{requirement.role}`"
-                yield document.problem(place, message, did_you_mean(requirement.role, model.roles))
-            if requirement.role in needed:
-                yield document.problem(place, f"role `{requirement.role}` is required twice")
-            needed.add(requirement.role)
-    yield from _circles(model, document)
+    value = document.value if isinstance(document.value, dict) else {}
+    listed = value.get("roles")
+    names = set(listed) if isinstance(listed, dict) else set()
+    shapes = (
+        {name: sound(RoleModel, item) for name, item in listed.items()} if isinstance(listed, dict) else {}
+    )
+    roles = {name: role for name, role in shapes.items() if role is not None}
+    variables = value.get("variables")
+    yield from _variables(variables if isinstance(variables, dict) else {}, document, ("variables",))
+    for role_name, role in roles.items():
+        yield from _role(role_name, role, document, set(components), names)
+    yield from _circles(roles, document)
+
+
+def _role(
+    name: str, role: RoleModel, document: Document, components: set[str], roles: set[str]
+) -> Iterator[Problem]:
+    path: Path = ("roles", name)
+    if not SHORT_NAME.match(name):
+        yield document.problem(path, f"`{name}` is no name for a role", _NAME_HINT, at_key=True)
+    yield from _variables(role.variables, document, (*path, "variables"))
+    seen: set[str] = set()
+    for index, component in enumerate(role.components):
+        place = (*path, "components", index)
+        if component not in components:
+            hint = did_you_mean(component, components)
+            yield document.problem(place, f"there is no component `{component}`", hint)
+        if component in seen:
+            yield document.problem(place, f"component `{component}` is in this role twice")
+        seen.add(component)
+    needed: set[str] = set()
+    for index, requirement in enumerate(role.requires):
+        place = (*path, "requires", index, "role")
+        if requirement.role not in roles:
+            hint = did_you_mean(requirement.role, roles)
+            yield document.problem(place, f"there is no role `{requirement.role}`", hint)
+        if requirement.role in needed:
+            yield document.problem(place, f"role `{requirement.role}` is required twice")
+        needed.add(requirement.role)
 
 
 def in_component(component: Component) -> Iterator[Problem]:
@@ -68,9 +93,8 @@ def in_component(component: Component) -> Iterator[Problem]:
     if not SHORT_NAME.match(component.name):
         yield Problem(document.file, 1, 1, f"`{component.name}` is no name for a component", _NAME_HINT)
     for verb in VERBS:
-        steps: list[StepModel] | None = getattr(component.model, verb)
         names: set[str] = set()
-        for index, step in enumerate(steps or ()):
+        for index, step in component.steps[verb]:
             path: Path = (verb, index)
             if not SHORT_NAME.match(step.name):
                 yield document.problem((*path, "name"), f"`{step.name}` is no name for a step", _NAME_HINT)
@@ -94,7 +118,8 @@ def _step(component: Component, step: StepModel, path: Path) -> Iterator[Problem
             line, message = fault
             place = (*path, *below)
             found = document.problem(place, f"template: {message}")
-            yield Problem(found.file, document.line(place, line), found.column, found.message)
+            column = 1 if place in document.blocks else found.column
+            yield Problem(found.file, document.line(place, line), column, found.message)
     for use in kind.files(step):
         yield from _file_use(component, use, path)
 
@@ -150,13 +175,13 @@ def _variables(variables: Mapping[str, Value], document: Document, path: Path) -
             yield document.problem((*path, name), message, "choose another name", at_key=True)
 
 
-def _circles(model: BundleModel, document: Document) -> Iterator[Problem]:
+def _circles(roles: Mapping[str, RoleModel], document: Document) -> Iterator[Problem]:
     """Refuse roles that wait for each other: none of their nodes could ever be the first."""
     done: set[str] = set()
-    for start in model.roles:
+    for start in roles:
         trail: list[str] = []
         # Each entry is a role and the iterator over what it still has to be followed to.
-        stack = [(start, iter(model.roles[start].requires))] if start not in done else []
+        stack = [(start, iter(roles[start].requires))] if start not in done else []
         trail = [start] if stack else []
         while stack:
             name, rest = stack[-1]
@@ -170,6 +195,6 @@ def _circles(model: BundleModel, document: Document) -> Iterator[Problem]:
                 message = f"roles require each other in a circle: {' -> '.join(circle)}"
                 hint = "one of them must be able to come first"
                 yield document.problem(("roles", name, "requires"), message, hint, at_key=True)
-            elif requirement.role in model.roles and requirement.role not in done:
+            elif requirement.role in roles and requirement.role not in done:
                 trail.append(requirement.role)
-                stack.append((requirement.role, iter(model.roles[requirement.role].requires)))
+                stack.append((requirement.role, iter(roles[requirement.role].requires)))

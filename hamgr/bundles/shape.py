@@ -37,13 +37,26 @@ def shaped(model: type[M], document: Document, problems: list[Problem]) -> M | N
     return None
 
 
+def sound(model: type[M], value: object) -> M | None:
+    """Return a part as a `model` if it is one, so that the rest of a document with faults is checked too."""
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint that names what the author may have meant, or what there is."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = _near(word, names)
     if near:
-        return f"did you mean `{near[0]}`?"
+        return near
     return f"known are {', '.join(names[:20])}" if names else ""
+
+
+def _near(word: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else ""
 
 
 def _problem(model: type[BaseModel], document: Document, fault: ErrorDetails) -> Problem:
@@ -67,7 +80,7 @@ def _problem(model: type[BaseModel], document: Document, fault: ErrorDetails) ->
     elif kind == "literal_error":
         message = f"`{key}` must be {context['expected']}"
         expected = re.findall(r"'([^']*)'", str(context["expected"]))
-        hint = did_you_mean(str(fault["input"]), expected) if expected else ""
+        hint = _near(str(fault["input"]), expected)
     elif kind == "value_error":
         message = f"`{key}`: {context['error']}" if path else str(context["error"])
     elif kind == "string_pattern_mismatch":

@@ -94,7 +94,7 @@ def parse(file: str, data: bytes, problems: list[Problem]) -> Document | None:
     except yaml.MarkedYAMLError as error:
         problems.append(_syntax_problem(file, error))
         return None
-    except ValueError:
+    except (ValueError, OverflowError):
         # The scanner turns \U escapes and version numbers into integers without looking at their size.
         problems.append(Problem(file, *builder.last, "has a number or an escape here that is out of range"))
         return None

@@ -39,14 +39,15 @@ def complaints(step: StepModel) -> Iterator[Complaint]:
 
 def apply(step: StepModel, scope: Scope) -> str:
     model = _model(step)
+    target = _target(model, scope)
     if model.state == "absent":
-        return PRELUDE + _target(model, scope) + _ABSENT_APPLY
+        return PRELUDE + target + _ABSENT_APPLY
     data = _content(model, scope)
     attributes = _attributes(model, scope)
     return "".join(
         [
             PRELUDE,
-            _target(model, scope),
+            target,
             _wanted(data),
             attributes,
             _PRESENT_APPLY_1,
@@ -58,10 +59,11 @@ def apply(step: StepModel, scope: Scope) -> str:
 
 def verify(step: StepModel, scope: Scope) -> str:
     model = _model(step)
+    target = _target(model, scope)
     if model.state == "absent":
-        return PRELUDE + _target(model, scope) + _ABSENT_VERIFY
+        return PRELUDE + target + _ABSENT_VERIFY
     data = _content(model, scope)
-    return PRELUDE + _target(model, scope) + _wanted(data) + _attributes(model, scope) + _PRESENT_VERIFY
+    return PRELUDE + target + _wanted(data) + _attributes(model, scope) + _PRESENT_VERIFY
 
 
 def _model(step: StepModel) -> FileModel:
