@@ -28,7 +28,7 @@ Failpoints: TypeAlias = Callable[[str, str], None]
 _ACTIONS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
-def none(boundary: str, subject: str) -> None:  # noqa: ARG001 - the shape of a failpoint
+def none(boundary: str, subject: str) -> None:
     """Go on."""
 
 

@@ -1,0 +1,121 @@
+"""The folder of a practice cluster: keys, secrets, ports, and one configuration per replica.
+
+Everything lives below one directory with mode 0700; nothing outside of it is changed.
+"""
+
+import json
+import secrets
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaPlan:
+    """Where one replica lives."""
+
+    name: str
+    raft: str
+    api: str
+    config: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.api}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A practice cluster on paper; nothing of it runs yet."""
+
+    directory: Path
+    replicas: tuple[ReplicaPlan, ...]
+    token: str
+    token_file: Path
+    ssh_key: Path
+    ssh_public_key: Path
+
+    @property
+    def urls(self) -> list[str]:
+        return [replica.url for replica in self.replicas]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback address that were free a moment ago."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in held:
+            one.bind((LOOPBACK, 0))
+        return [one.getsockname()[1] for one in held]
+
+
+def make_ssh_key(path: Path) -> Path:
+    """Write a new ed25519 key pair; return the path of the public half."""
+    key = Ed25519PrivateKey.generate()
+    _private(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode())
+    public = path.with_suffix(".pub")
+    line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    public.write_text(f"{line} hamgr practice key\n")
+    return public
+
+
+def lay_out(
+    directory: Path, *, replicas: int = 3, ssh_key: Path | None = None, unreachable_deadline_s: float = 20.0
+) -> Layout:
+    """Write keys, secrets and configurations of a new practice cluster below `directory`."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ports = free_ports(2 * replicas)
+    names = [f"r{number + 1}" for number in range(replicas)]
+    token = f"hamgr_{secrets.token_urlsafe(32)}"
+    _private(directory / "token", token)
+    _private(directory / "password", secrets.token_hex(32))
+    key = ssh_key or directory / "id_ed25519"
+    public = make_ssh_key(key) if ssh_key is None else ssh_key.with_suffix(".pub")
+    plans = tuple(
+        ReplicaPlan(
+            name=name,
+            raft=f"{LOOPBACK}:{ports[2 * i]}",
+            api=f"{LOOPBACK}:{ports[2 * i + 1]}",
+            config=directory / f"{name}.yaml",
+            log=directory / f"{name}.log",
+        )
+        for i, name in enumerate(names)
+    )
+    for plan in plans:
+        others = {other.name: {"raft": other.raft, "api": other.api} for other in plans if other is not plan}
+        settings = {
+            "name": plan.name,
+            "data_dir": str(directory / plan.name),
+            "raft": plan.raft,
+            "api": plan.api,
+            "password_file": str(directory / "password"),
+            "token_file": str(directory / "token"),
+            "peers": others,
+            "ssh": {"keys": [str(key)], "unreachable_deadline_s": unreachable_deadline_s},
+        }
+        plan.config.write_text(json.dumps(settings, indent=2) + "\n")  # JSON is YAML too
+    return Layout(
+        directory=directory,
+        replicas=plans,
+        token=token,
+        token_file=directory / "token",
+        ssh_key=key,
+        ssh_public_key=public,
+    )
+
+
+def _private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
