@@ -33,6 +33,10 @@ class NoLeader(ConsensusError):
     """A read could not be confirmed: no leader with a quorum was found in time."""
 
 
+class CannotStart(Exception):
+    """The replica did not start and changed nothing; the message names the obstacle and the way out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leadership:
     """Who leads, as far as this replica knows.
@@ -100,7 +104,12 @@ class Replica(Protocol):
     async def changed(self, version: int) -> int:
         """Wait until `version` is no longer current; return the new one."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Join the cluster; returns before a leader is known.
+
+        Raises:
+            CannotStart: Stored state, folder or port cannot be used.
+        """
 
     async def stop(self) -> None:
         """Leave the cluster's work to the others; pending proposals end in `OutcomeUnknown`."""
