@@ -1,0 +1,51 @@
+"""The application: which path and method leads to which handler, and what surrounds them."""
+
+from aiohttp import web
+
+from hamgr.api import peers, sse
+from hamgr.api.context import CONTEXT, ApiContext
+from hamgr.api.middleware import Handler, add_headers, answer_problems
+from hamgr.api.routes import config, events, health, jobs, logs, nodes
+
+ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/livez", health.livez),
+    ("GET", "/readyz", health.readyz),
+    ("GET", "/problems/{code}", health.get_problem),
+    ("GET", "/v1/status", health.get_status),
+    ("GET", "/v1/replica", health.get_replica),
+    ("GET", "/v1/nodes", nodes.list_nodes),
+    ("POST", "/v1/nodes", nodes.add_node),
+    ("GET", "/v1/nodes/{node}", nodes.get_node),
+    ("PATCH", "/v1/nodes/{node}", nodes.edit_node),
+    ("DELETE", "/v1/nodes/{node}", nodes.forget_node),
+    ("GET", "/v1/nodes/{node}/variables", nodes.get_variables),
+    ("PUT", "/v1/nodes/{node}/maintenance", nodes.put_maintenance),
+    ("DELETE", "/v1/nodes/{node}/maintenance", nodes.delete_maintenance),
+    ("GET", "/v1/jobs", jobs.list_jobs),
+    ("POST", "/v1/jobs", jobs.submit_job),
+    ("POST", "/v1/jobs/{job}:cancel", jobs.cancel_job),
+    ("GET", "/v1/jobs/{job}", jobs.get_job),
+    ("GET", "/v1/jobs/{job}/log", logs.get_log),
+    ("GET", "/v1/bundles", config.list_bundles),
+    ("POST", "/v1/bundles", config.push_bundle),
+    ("GET", "/v1/bundles/{digest}", config.get_bundle),
+    ("GET", "/v1/bundles/{digest}/archive", config.get_archive),
+    ("GET", "/v1/blobs/{digest}", config.get_blob),
+    ("PUT", "/v1/blobs/{digest}", config.put_blob),
+    ("GET", "/v1/globals", config.get_globals),
+    ("PATCH", "/v1/globals", config.patch_globals),
+    ("GET", "/v1/events", events.get_events),
+)
+
+
+def build_app(context: ApiContext) -> web.Application:
+    """Return the API of one replica, ready to be served."""
+    app = web.Application(middlewares=[answer_problems], client_max_size=context.limits.blob_bytes_max)
+    app[CONTEXT] = context
+    app[sse.STREAMS] = set()
+    for method, path, handler in ROUTES:
+        app.router.add_route(method, path, handler)
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(sse.close_all)
+    app.cleanup_ctx.append(peers.session)
+    return app

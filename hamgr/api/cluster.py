@@ -1,0 +1,96 @@
+"""The cluster at a glance: replicas, what may be lost, counts, running work, and what needs a person."""
+
+from collections import Counter
+from typing import Any
+
+from hamgr.api.views import job_line
+from hamgr.raft.port import Leadership
+from statemachine.model import State
+from statemachine.words import Health, Presence, Status
+
+NAMES_SHOWN_MAX = 5
+
+
+def quorum(connected: int, total: int) -> dict[str, Any]:
+    """Return how many replicas are needed and how many more may be lost.
+
+    Args:
+        connected: Replicas that work as far as this one sees, itself included.
+    """
+    needed = total // 2 + 1
+    spare = connected - needed
+    if spare < 0:
+        sentence = f"{connected} of {total} replicas work and {needed} are needed: nothing can be changed"
+    elif spare == 0:
+        sentence = "no further replica may be lost"
+    else:
+        sentence = f"the loss of any {spare} more replica{'s' if spare > 1 else ''} is survived"
+    return {
+        "replicas": total,
+        "connected": connected,
+        "needed": needed,
+        "survives": max(spare, 0),
+        "sentence": sentence,
+    }
+
+
+def nodes(state: State) -> dict[str, Any]:
+    """Return the nodes by status, presence, health and role."""
+    found = state.nodes.values()
+    return {
+        "total": len(found),
+        "status": dict(Counter(node.status.value for node in found)),
+        "presence": dict(Counter(node.presence.value for node in found)),
+        "health": dict(Counter(node.health.value for node in found)),
+        "role": dict(Counter(node.role or "none" for node in found)),
+        "maintenance": sum(node.maintenance is not None for node in found),
+    }
+
+
+def jobs(state: State) -> dict[str, Any]:
+    """Return the running jobs and the one that ended last."""
+    ended = [job for job in state.jobs.values() if job.id not in state.running]
+    last = max(ended, key=lambda job: job.ended_at, default=None)
+    return {
+        "running": [job_line(state.jobs[job]) for job in state.running],
+        "last": job_line(last) if last else None,
+    }
+
+
+def warnings(
+    state: State, leadership: Leadership, lost: list[str], connected: int, total: int
+) -> list[dict[str, str]]:
+    """Return what needs a person, each with a stable code and the way out."""
+    found: list[tuple[str, str, str]] = []
+    if not leadership.leader:
+        found.append(("no-leader", "no leader is known", "wait a moment; see which replicas run"))
+    if lost:
+        found.append(
+            ("replica-unreachable", f"no link to {', '.join(lost)}", "start it: `systemctl start hamgrd`")
+        )
+    if connected == total and total < 3:
+        needs = "a cluster of 3 replicas survives the loss of one"
+        found.append(("no-fault-tolerance", f"{total} replica(s): no loss is survived", needs))
+    for code, names, sentence, hint in (
+        ("node-quarantined", _where(state, status=Status.QUARANTINED), "quarantined", "hamgr node show NODE"),
+        ("node-unreachable", _where(state, presence=Presence.UNREACHABLE), "unreachable", "hamgr node ls"),
+        ("node-drifted", _where(state, health=Health.DRIFTED), "drifted", "hamgr node verify NODE"),
+    ):
+        if names:
+            found.append((code, f"{len(names)} {sentence}: {_few(names)}", f"`{hint}`"))
+    if not state.current_bundle:
+        found.append(("no-bundle", "there is no configuration yet", "push one: `hamgr config push DIR`"))
+    return [{"code": code, "message": message, "hint": hint} for code, message, hint in found]
+
+
+def _where(state: State, **fields: object) -> list[str]:
+    return sorted(
+        node.name
+        for node in state.nodes.values()
+        if all(getattr(node, name) == value for name, value in fields.items())
+    )
+
+
+def _few(names: list[str]) -> str:
+    rest = len(names) - NAMES_SHOWN_MAX
+    return ", ".join(names[:NAMES_SHOWN_MAX]) + (f" and {rest} more" if rest > 0 else "")

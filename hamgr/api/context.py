@@ -1,0 +1,108 @@
+"""What the API is given: its collaborators and its limits; it makes none of them itself."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+
+from hamgr.bundles import LoadedBundle
+from hamgr.clock import Clock
+from hamgr.raft.port import Replica
+from statemachine.words import Digest, JobId, NodeName
+
+
+class Blobs(Protocol):
+    """The replica's own store of bundles; calls block on the disk, errors are `backends.blobs.BlobError`."""
+
+    def put(self, digest: Digest, data: bytes) -> None: ...
+
+    def get(self, digest: Digest) -> bytes: ...
+
+    def has(self, digest: Digest) -> bool: ...
+
+
+class LogLine(Protocol):
+    """A piece of one attempt's output; `offset` is where it begins, in bytes."""
+
+    @property
+    def node(self) -> NodeName: ...
+    @property
+    def step(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def note(self) -> str: ...
+
+
+class JobLogs(Protocol):
+    """What the attempts of a job printed."""
+
+    def follow(self, job: JobId, node: NodeName | None, *, follow: bool) -> AsyncIterator[LogLine]:
+        """Yield what there is; with `follow`, go on until the job has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of everything one replica gives to its callers."""
+
+    json_bytes_max: int = 1024 * 1024
+    bundle_bytes_max: int = 8 * 1024 * 1024
+    blob_bytes_max: int = 32 * 1024 * 1024
+    body_timeout_s: float = 30.0
+    """How long a caller may take to send a body."""
+    header_timeout_s: float = 20.0
+    """How long a connection may take to send the next request's head."""
+    propose_timeout_s: float = 8.0
+    read_timeout_s: float = 5.0
+    peer_timeout_s: float = 2.0
+    blob_peer_timeout_s: float = 10.0
+    blob_grace_s: float = 1.0
+    """How long a push waits for the remaining replicas once a quorum has the bytes."""
+    heartbeat_s: float = 15.0
+    slow_reader_s: float = 20.0
+    """A stream whose reader takes nothing for this long is closed."""
+    streams_max: int = 256
+    wait_s_max: float = 30.0
+    """The longest that a request may ask to be held until something changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiContext:
+    """The collaborators of one replica's API.
+
+    Attributes:
+        load_bundle: Checks an uploaded archive, or raises `BundleInvalid`; it blocks.
+        token: What this replica shows to other replicas.
+        token_sha256: What callers' tokens must hash to.
+        name: This replica's.
+        api: Base URL under which others reach this replica; empty when it does not know.
+        peer_tls: For calls to other replicas; None for plain HTTP on loopback.
+    """
+
+    replica: Replica
+    blobs: Blobs
+    load_bundle: Callable[[bytes], LoadedBundle]
+    logs: JobLogs
+    token: str = field(repr=False)
+    token_sha256: bytes = field(repr=False)
+    name: str
+    version: str
+    clock: Clock
+    new_request_id: Callable[[], str]
+    api: str = ""
+    peer_tls: ssl.SSLContext | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)
+
+
+def context_of(request: web.Request) -> ApiContext:
+    """Return what the application was built with."""
+    return request.app[CONTEXT]

@@ -1,0 +1,150 @@
+"""What bodies may contain, key by key; a wrong one is refused with every complaint and its place."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from hamgr.api.body import escaped, read_json
+from hamgr.api.problems import Fault, Problem
+from statemachine.model import ERROR_CHARS_MAX, TASKS_MAX
+from statemachine.words import JobKind
+
+ADDRESSES_TEXTS_MAX = 4_096
+NAME_CHARS_MAX = 255
+LABELS_MAX = 64
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has a control character or another one that cannot be printed")
+    return text
+
+
+def _address(text: str) -> str:
+    if not text or any(c.isspace() for c in text):
+        raise ValueError("must be an address or a host name, without spaces")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line), Field(max_length=ERROR_CHARS_MAX)]
+Name = Annotated[str, AfterValidator(_one_line), Field(max_length=NAME_CHARS_MAX)]
+Address = Annotated[Name, AfterValidator(_address)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+User = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")]
+Labels = Annotated[dict[Name, Name], Field(max_length=LABELS_MAX)]
+Variables = dict[Name, Any]
+"""Any JSON below; `body` has seen to it that the log can carry it."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class NodeBody(_Body):
+    """POST /v1/nodes"""
+
+    name: Name
+    address: Address
+    port: Port = 22
+    user: User = "root"
+    labels: Labels = {}
+    variables: Variables = {}
+    role: Name = ""
+
+
+class NodePatch(_Body):
+    """PATCH /v1/nodes/N; what is left out stays, a label that is null or empty goes."""
+
+    labels: Annotated[dict[Name, Name | None], Field(max_length=LABELS_MAX)] | None = None
+    variables: Variables | None = None
+    role: Name | None = None
+
+
+class MaintenanceBody(_Body):
+    """PUT /v1/nodes/N/maintenance; `until` is in Unix seconds, null for "until it is lifted"."""
+
+    reason: Line
+    until: Annotated[float, Field(ge=0, le=1e11, strict=False)] | None = None
+
+
+class GlobalsPatch(_Body):
+    """PATCH /v1/globals; null removes a key."""
+
+    variables: Variables
+
+
+class CancelBody(_Body):
+    """POST /v1/jobs/J:cancel"""
+
+    reason: Line = ""
+
+
+class JobBody(_Body):
+    """POST /v1/jobs"""
+
+    kind: Annotated[JobKind, Field(strict=False)]
+    nodes: Annotated[list[Name], Field(max_length=TASKS_MAX)] = []
+    selector: Line = ""
+    addresses: Annotated[list[Name], Field(max_length=ADDRESSES_TEXTS_MAX)] = []
+    role: Name = ""
+    bundle: Name = ""
+    variables: Variables = {}
+    max_parallel: Annotated[int, Field(ge=0, le=TASKS_MAX)] = 0
+    max_failed: Annotated[int, Field(ge=0, le=TASKS_MAX)] | None = None
+    reason: Line = ""
+    readmit: bool = False
+    port: Port = 22
+    user: User = "root"
+    labels: Labels = {}
+
+    def misplaced(self) -> list[Fault]:
+        """Return the keys that were given and do not go with the job's kind."""
+        discovers = {"addresses", "readmit", "port", "user", "labels"}
+        works = {"nodes", "selector", "role", "bundle", "variables", "max_failed"}
+        wrong = self.model_fields_set & (works if self.kind is JobKind.DISCOVER else discovers)
+        return [
+            Fault(pointer=f"/{key}", message=f"does not go with a {self.kind} job") for key in sorted(wrong)
+        ]
+
+
+async def read_body(request: web.Request, model: type[M]) -> M:
+    """Return the request's body as a `model`.
+
+    Raises:
+        Problem: `bad-body` with every complaint, or as `read_json` does.
+    """
+    value = await read_json(request)
+    if not isinstance(value, dict):
+        raise bad_body([Fault(message="must be a JSON object")])
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise bad_body([_fault(model, detail) for detail in error.errors(include_url=False)]) from error
+
+
+def bad_body(faults: list[Fault]) -> Problem:
+    """Return the problem that lists `faults`."""
+    first = faults[0]
+    more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return Problem(
+        "bad-body", f"{first.pointer or 'the body'}: {first.message}{more}", errors=faults, hint=first.hint
+    )
+
+
+def _fault(model: type[BaseModel], detail: Mapping[str, Any]) -> Fault:
+    loc = [part for part in detail["loc"] if part != "[key]"]
+    pointer = "".join(f"/{escaped(str(part))}" for part in loc)
+    if detail["type"] == "extra_forbidden":
+        close = get_close_matches(str(loc[-1]), list(model.model_fields), n=1)
+        known = ", ".join(model.model_fields)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {known}"
+        return Fault(pointer=pointer, message="is not a key of this request", hint=hint)
+    if detail["type"] == "missing":
+        return Fault(pointer=pointer, message="is missing")
+    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return Fault(pointer=pointer, message=message[:1].lower() + message[1:])

@@ -1,0 +1,112 @@
+"""Is this replica alive, can it work, and how is the cluster?"""
+
+from typing import Any
+
+from aiohttp import web
+
+from hamgr.api import cluster, peers, query
+from hamgr.api.context import context_of
+from hamgr.api.problems import KINDS, Problem
+from statemachine.codec import state_digest
+
+
+async def livez(_request: web.Request) -> web.Response:
+    """The process answers."""
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """A leader is known, so that requests can be answered."""
+    if not context_of(request).replica.leadership.leader:
+        raise Problem("no-leader", "this replica knows no leader", hint="it will, when a quorum runs")
+    return web.Response(text="ok\n")
+
+
+async def get_problem(request: web.Request) -> web.Response:
+    """Explain a problem's code."""
+    code = request.match_info["code"]
+    if code not in KINDS:
+        raise Problem("no-such-route", f"no problem has the code {code[:100]!a}")
+    kind = KINDS[code]
+    again = "The same request may succeed later." if kind.retryable else "Repeating it will not help."
+    return web.Response(text=f"{code} ({kind.status}): {kind.title}. {again}\n")
+
+
+def _self(request: web.Request, *, digest: bool) -> dict[str, Any]:
+    context = context_of(request)
+    state, leadership = context.replica.state, context.replica.leadership
+    return {
+        "name": context.name,
+        "api": context.api or None,
+        "leader": leadership.leader,
+        "leads": leadership.leads,
+        "term": leadership.term,
+        "applied_index": state.index,
+        "digest": state_digest(state) if digest else None,
+        "version": context.version,
+    }
+
+
+async def get_replica(request: web.Request) -> web.Response:
+    """Tell what this one replica knows of itself; never asks another one."""
+    query.allow(request, "digest")
+    return web.json_response(_self(request, digest=query.flag(request, "digest")))
+
+
+async def get_status(request: web.Request) -> web.Response:
+    """Tell how the cluster is; works without a quorum with `?consistency=stale`."""
+    query.allow(request, "digest", "consistency")
+    digest = query.flag(request, "digest")
+    context = context_of(request)
+    state = await query.read_state(request)
+    others = context.replica.peers
+    answers = await peers.ask_all(request.app, f"/v1/replica{'?digest=1' if digest else ''}")
+    leadership = context.replica.leadership
+    own = _self(request, digest=digest)
+    replicas = [
+        {
+            "name": own["name"],
+            "api": own["api"],
+            "self": True,
+            "leader": leadership.leads,
+            "connected": True,
+            "term": own["term"],
+            "applied_index": own["applied_index"],
+            "digest": own["digest"],
+        }
+    ]
+    for peer in others:
+        answer = answers[peer.name] or {}
+        replicas.append(
+            {
+                "name": peer.name,
+                "api": peer.api or None,
+                "self": False,
+                "leader": peer.name == leadership.leader,
+                "connected": peer.connected,
+                "term": answer.get("term"),
+                "applied_index": answer.get("applied_index"),
+                "digest": answer.get("digest"),
+            }
+        )
+    total, connected = len(replicas), sum(bool(replica["connected"]) for replica in replicas)
+    lost = sorted(peer.name for peer in others if not peer.connected)
+    bundle = state.bundles.get(state.current_bundle)
+    return web.json_response(
+        {
+            "cluster": state.cluster,
+            "version": context.version,
+            "index": state.index,
+            "replica": context.name,
+            "leader": leadership.leader or None,
+            "term": leadership.term,
+            "replicas": sorted(replicas, key=lambda replica: str(replica["name"])),
+            "quorum": cluster.quorum(connected, total),
+            "nodes": cluster.nodes(state),
+            "jobs": cluster.jobs(state),
+            "bundle": {"digest": bundle.digest, "message": bundle.message, "at": bundle.at}
+            if bundle
+            else None,
+            "warnings": cluster.warnings(state, leadership, lost, connected, total),
+        }
+    )

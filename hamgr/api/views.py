@@ -1,0 +1,194 @@
+"""Nodes, jobs and events of the state as JSON; times are Unix seconds, null where nothing happened yet."""
+
+from typing import Any
+
+from statemachine.model import Event, Job, Node, Result, State, Task, Transition
+from statemachine.words import TASK_ENDED, Digest, JobState, TaskState
+
+
+def moment(at: float) -> float | None:
+    """Return a time, or None for the zero that means "never"."""
+    return at or None
+
+
+def node_line(node: Node) -> dict[str, Any]:
+    """Return a node as lists show it."""
+    cordon = node.maintenance
+    return {
+        "name": node.name,
+        "status": node.status,
+        "presence": node.presence,
+        "presence_reason": node.presence_reason,
+        "health": node.health,
+        "role": node.role,
+        "address": node.endpoint.address,
+        "port": node.endpoint.port,
+        "user": node.endpoint.user,
+        "labels": dict(node.labels),
+        "job": node.job or None,
+        "bundle": node.bundle or None,
+        "last_good": node.last_good or None,
+        "error": node.error,
+        "maintenance": {
+            "reason": cordon.reason,
+            "owner": cordon.owner,
+            "since": cordon.since,
+            "until": cordon.until,
+        }
+        if cordon
+        else None,
+        "seen_at": moment(node.seen_at),
+        "index": node.index,
+    }
+
+
+def node_whole(node: Node) -> dict[str, Any]:
+    """Return everything about a node."""
+    return node_line(node) | {
+        "facts": dict(node.facts),
+        "variables": dict(node.variables),
+        "machine_id": node.machine_id,
+        "host_key": node.host_key,
+        "epoch": node.epoch,
+        "returns_to": node.returns_to,
+        "history": [_transition(line) for line in node.history],
+    }
+
+
+def _transition(line: Transition) -> dict[str, Any]:
+    return {
+        "index": line.index,
+        "at": line.at,
+        "status": line.status,
+        "trigger": line.trigger,
+        "actor": line.actor,
+        "job": line.job or None,
+        "reason": line.reason,
+    }
+
+
+def job_line(job: Job) -> dict[str, Any]:
+    """Return a job as lists show it."""
+    states = [task.state for task in job.tasks.values()]
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "ended": job.state is not JobState.RUNNING,
+        "actor": job.actor,
+        "reason": job.reason,
+        "role": job.role,
+        "bundle": job.bundle or None,
+        "max_parallel": job.max_parallel,
+        "max_failed": job.max_failed,
+        "progress": {
+            "total": len(states),
+            "done": sum(state in TASK_ENDED for state in states),
+            **{state.value: states.count(state) for state in TaskState},
+        },
+        "submitted_at": job.submitted_at,
+        "ended_at": moment(job.ended_at),
+        "error": job.error,
+        "index": job.index,
+    }
+
+
+def job_whole(job: Job, *, results: bool) -> dict[str, Any]:
+    """Return everything about a job; without `results` its tasks lack those of their attempts."""
+    return job_line(job) | {
+        "variables": dict(job.variables),
+        "sweep": job.sweep,
+        "readmit": job.readmit,
+        "labels": dict(job.labels),
+        "tasks": [_task(task, results=results) for task in job.tasks.values()],
+    }
+
+
+def _task(task: Task, *, results: bool) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "node": task.node,
+        "wave": task.wave,
+        "state": task.state,
+        "phase": task.phase,
+        "cursor": task.cursor,
+        "attempt": task.attempt,
+        "epoch": task.epoch,
+        "claimant": task.claimant,
+        "cancel": task.cancel,
+        "failure": task.failure,
+        "error": task.error,
+        "step": task.results[-1].step if task.results else "",
+        "started_at": moment(task.started_at),
+        "ended_at": moment(task.ended_at),
+    }
+    if results:
+        view["results"] = [_result(result) for result in task.results]
+    return view
+
+
+def _result(result: Result) -> dict[str, Any]:
+    return {
+        "step": result.step,
+        "attempt": result.attempt,
+        "ending": result.ending,
+        "exit_code": result.exit_code,
+        "passed": result.passed,
+        "changed": result.changed,
+        "started_at": moment(result.started_at),
+        "ended_at": moment(result.ended_at),
+        "error": result.error,
+        "output_tail": result.output_tail,
+    }
+
+
+def event(event: Event) -> dict[str, Any]:
+    """Return an event; `cursor` is its place among all events of the cluster."""
+    return {
+        "cursor": f"{event.index}.{event.part}",
+        "index": event.index,
+        "at": event.at,
+        "kind": event.kind,
+        "subject": event.subject,
+        "message": event.message,
+        "actor": event.actor,
+        "job": event.job or None,
+    }
+
+
+def bundle_line(state: State, digest: Digest) -> dict[str, Any]:
+    """Return a bundle as lists show it."""
+    bundle = state.bundles[digest]
+    return {
+        "digest": bundle.digest,
+        "current": bundle.digest == state.current_bundle,
+        "message": bundle.message,
+        "actor": bundle.actor,
+        "at": bundle.at,
+        "size_bytes": bundle.size_bytes,
+        "roles": sorted(bundle.manifest.roles),
+        "nodes": sum(node.bundle == digest for node in state.nodes.values()),
+        "index": bundle.index,
+    }
+
+
+def bundle_whole(state: State, digest: Digest) -> dict[str, Any]:
+    """Return what a bundle promises: roles, components, their verbs and steps."""
+    manifest = state.bundles[digest].manifest
+    return bundle_line(state, digest) | {
+        "variables": dict(manifest.variables),
+        "roles": {
+            name: {
+                "components": list(role.components),
+                "variables": dict(role.variables),
+                "requires": [{"role": needed.role, "min": needed.minimum} for needed in role.requires],
+            }
+            for name, role in manifest.roles.items()
+        },
+        "components": {
+            name: {
+                "version": component.version,
+                "verbs": {verb: [step.name for step in steps] for verb, steps in component.verbs.items()},
+            }
+            for name, component in manifest.components.items()
+        },
+    }

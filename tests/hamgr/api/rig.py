@@ -1,0 +1,266 @@
+"""What the API's tests stand on: replicas in this process, real HTTP servers on loopback, a client."""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import itertools
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from backends.blobs import BlobStore
+from hamgr import api
+from hamgr.bundles import load
+from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
+from statemachine import machine
+from statemachine.commands import AddNode, ReportSighting, Sighting, SubmitDiscovery
+from statemachine.model import Endpoint, State
+
+TOKEN = "t" * 40
+NOW = 1_700_000_000.0
+
+
+class Clock:
+    def now(self) -> float:
+        return NOW
+
+
+class Cluster:
+    """One log, applied by every replica at once; a replica can be told to misbehave."""
+
+    def __init__(self) -> None:
+        self.state = State(cluster="testcluster")
+        self.version = 0
+        self.term = 1
+        self.leader = "r1"
+        self.moved = asyncio.Event()
+
+    def bump(self) -> None:
+        self.version += 1
+        self.moved.set()
+        self.moved = asyncio.Event()
+
+    def apply(self, command: Any) -> Any:
+        self.state, outcome = machine.apply(self.state, command)
+        self.bump()
+        return outcome
+
+
+class LocalReplica:
+    """A `Replica` over the shared log."""
+
+    def __init__(self, cluster: Cluster, name: str = "r1") -> None:
+        self.cluster = cluster
+        self.name = name
+        self.peers: tuple[Peer, ...] = ()
+        self.fault = ""
+        self.frozen: State | None = None
+
+    @property
+    def state(self) -> State:
+        return self.frozen or self.cluster.state
+
+    @property
+    def version(self) -> int:
+        return self.cluster.version
+
+    @property
+    def leadership(self) -> Leadership:
+        leader = self.cluster.leader
+        return Leadership(term=self.cluster.term, leader=leader, leads=leader == self.name)
+
+    async def propose(self, command: Any, *, timeout_s: float) -> Any:
+        if self.fault == "not-committed":
+            raise NotCommitted("no leader took the command")
+        if self.fault == "unknown-before":
+            raise OutcomeUnknown("no answer in time")
+        if self.fault == "bug":
+            raise ZeroDivisionError("secret details")
+        outcome = self.cluster.apply(command)
+        if self.fault == "unknown-after":
+            raise OutcomeUnknown("no answer in time")
+        return outcome
+
+    async def read(self, *, timeout_s: float) -> State:
+        if not self.cluster.leader:
+            raise NoLeader("no leader was found in time")
+        return self.cluster.state
+
+    async def changed(self, version: int) -> int:
+        while self.version == version:
+            await self.cluster.moved.wait()
+        return self.version
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@dataclass
+class Line:
+    node: str
+    step: str
+    attempt: int
+    offset: int
+    data: bytes
+    note: str = ""
+
+
+@dataclass
+class FakeLogs:
+    lines: list[Line] = field(default_factory=list)
+    asked: int = 0
+    hold: asyncio.Event | None = None
+
+    async def follow(self, job: str, node: str | None, *, follow: bool) -> AsyncIterator[Line]:
+        self.asked += 1
+        for line in self.lines:
+            if node in (None, line.node):
+                yield line
+        if follow and self.hold is not None:
+            await self.hold.wait()
+
+
+@dataclass
+class Server:
+    url: str
+    replica: LocalReplica
+    logs: FakeLogs
+    blobs: BlobStore
+    session: aiohttp.ClientSession
+
+    @property
+    def state(self) -> State:
+        return self.replica.cluster.state
+
+    async def call(
+        self, method: str, path: str, body: Any = None, **kwargs: Any
+    ) -> tuple[int, Any, aiohttp.typedefs.LooseHeaders]:
+        if body is not None:
+            kwargs["json"] = body
+        async with self.session.request(method, self.url + path, **kwargs) as answer:
+            is_json = "json" in answer.content_type
+            return answer.status, await answer.json() if is_json else await answer.read(), answer.headers
+
+
+def context(
+    replica: LocalReplica, blobs: BlobStore, logs: FakeLogs, limits: api.Limits, **more: Any
+) -> api.ApiContext:
+    numbers = itertools.count(1)
+    return api.ApiContext(
+        replica=replica,
+        blobs=blobs,
+        load_bundle=load,
+        logs=logs,
+        token=TOKEN,
+        token_sha256=hashlib.sha256(TOKEN.encode()).digest(),
+        name=replica.name,
+        version="0.0.test",
+        clock=Clock(),
+        new_request_id=lambda: f"{replica.name}-{next(numbers)}",
+        limits=limits,
+        **more,
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    path: Path,
+    cluster: Cluster,
+    name: str = "r1",
+    limits: api.Limits | None = None,
+    prepare: Callable[[LocalReplica], None] = lambda replica: None,
+) -> AsyncIterator[Server]:
+    replica, logs = LocalReplica(cluster, name), FakeLogs()
+    prepare(replica)
+    blobs = BlobStore(path / name)
+    app = api.build_app(context(replica, blobs, logs, limits or api.Limits()))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with (
+        api.serving(app, "127.0.0.1:0") as url,
+        aiohttp.ClientSession(headers=headers) as session,
+    ):
+        yield Server(url, replica, logs, blobs, session)
+
+
+def link(*servers: Server) -> None:
+    """Make the servers know each other."""
+    for one in servers:
+        one.replica.peers = tuple(
+            Peer(name=s.replica.name, api=s.url, connected=True) for s in servers if s is not one
+        )
+
+
+_ids = itertools.count(1)
+
+
+def rid() -> str:
+    return f"setup-{next(_ids)}"
+
+
+def discovered(cluster: Cluster, *names: str) -> None:
+    """Have nodes that were discovered, bypassing HTTP."""
+    for name in names:
+        cluster.apply(
+            AddNode(
+                request_id=rid(), at=NOW, actor="test", node=name, endpoint=Endpoint(address=f"{name}.test")
+            )
+        )
+        sight(cluster, name)
+
+
+def sight(cluster: Cluster, name: str) -> None:
+    endpoint = Endpoint(address=f"{name}.test")
+    found = cluster.apply(SubmitDiscovery(request_id=rid(), at=NOW, actor="test", endpoints=(endpoint,)))
+    cluster.apply(
+        ReportSighting(
+            request_id=rid(),
+            at=NOW,
+            actor="test",
+            job=found.ref,
+            task=str(endpoint),
+            sighting=Sighting(
+                endpoint=endpoint,
+                name=name,
+                machine_id=f"machine-{name}",
+                host_key=f"ssh-ed25519 {name}",
+                epoch=0,
+                facts={"os": "Debian", "cpus": 2},
+            ),
+        )
+    )
+
+
+BUNDLE = {
+    "hamgr.yaml": """version: 1
+variables: {port: 8080}
+roles:
+  web:
+    components: [web]
+  gateway:
+    components: [web]
+    requires:
+      - {role: web, min: 1}
+""",
+    "components/web/component.yaml": """version: "1.0"
+commission:
+  - name: page
+    file: {path: /srv/index.html, content: "hello"}
+""",
+}
+
+
+def archive(files: dict[str, str] | None = None) -> bytes:
+    """Return a tar of `files`."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, text in (files or BUNDLE).items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return out.getvalue()
