@@ -22,7 +22,8 @@ import click
 import uvloop
 
 from backends.blobs import BlobError, BlobStore
-from backends.ssh import SSHExecutor, SSHSettings
+from backends.ssh.executor import SSHExecutor
+from backends.ssh.settings import SSHSettings
 from hamgr import api, config, failpoints
 from hamgr.archives import ReplicaArchives
 from hamgr.bundles import load as load_bundle
@@ -34,7 +35,8 @@ from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import BundleScripts
 from hamgr.jobs.worker import Tools
 from hamgr.manager import Manager
-from hamgr.raft.stock import StockReplica, StockSettings
+from hamgr.raft.settings import StockSettings
+from hamgr.raft.stock import StockReplica
 
 log = logging.getLogger("hamgrd")
 
@@ -83,6 +85,7 @@ async def running(settings: Config) -> AsyncIterator[StockReplica]:
         version=version("hamgr"),
         clock=clock,
         new_request_id=lambda: uuid.uuid4().hex,
+        api=f"http://{settings.api}",
     )
     await replica.start()
     manager = asyncio.create_task(Manager(tools=tools, new_cluster=secrets.token_hex(4)).run())

@@ -122,10 +122,9 @@ def decoder(annotation: Any) -> Decoder:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if isinstance(annotation, typing.NewType):
         return decoder(annotation.__supertype__)
-    if annotation in (words.Value, words.Scalar):
-        return _value
     if origin is typing.Union or origin is types.UnionType:
-        return _optional(decoder(next(arg for arg in args if arg is not types.NoneType)))
+        members = [arg for arg in args if arg is not types.NoneType]
+        return _optional(decoder(members[0])) if len(members) == 1 else _value  # words.Value, words.Scalar
     if origin is tuple:
         return _sequence(decoder(args[0]))
     if origin is not None and issubclass(origin, Mapping):

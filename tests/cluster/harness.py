@@ -1,0 +1,178 @@
+"""A cluster of real `hamgrd` processes, and a plain HTTP client that rides through failovers."""
+
+import http.client
+import io
+import json
+import signal
+import tarfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from cli.demo.layout import Layout, lay_out
+from cli.demo.processes import Processes
+
+T = TypeVar("T")
+
+DEADLINE_S = 45.0
+POLL_S = 0.05
+RETRY_STATUSES = (502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: Any
+    headers: dict[str, str]
+    replica: str = ""
+
+    def ok(self) -> Any:
+        assert self.status < 300, f"{self.status}: {self.body}"
+        return self.body
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Three replicas below `directory`; failpoints are armed by files in `failpoints`."""
+
+    directory: Path
+    ssh_key: Path | None = None
+    replicas: int = 3
+    unreachable_deadline_s: float = 20.0
+    preferred: str = ""
+    """The replica that answered last, which is asked first: a frozen one costs a time-out."""
+    layout: Layout = field(init=False)
+    processes: Processes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.layout = lay_out(
+            self.directory,
+            replicas=self.replicas,
+            ssh_key=self.ssh_key,
+            unreachable_deadline_s=self.unreachable_deadline_s,
+        )
+        self.failpoints.mkdir(exist_ok=True)
+        self.processes = Processes(self.layout, environment={"HAMGR_FAILPOINTS": str(self.failpoints)})
+
+    @property
+    def failpoints(self) -> Path:
+        return self.directory / "failpoints"
+
+    @property
+    def names(self) -> list[str]:
+        return [replica.name for replica in self.layout.replicas]
+
+    def start(self) -> None:
+        for name in self.names:
+            self.processes.start_replica(name)
+        self.wait("a leader", self.leader)
+
+    def arm(self, boundary: str, action: str, subject: str) -> Path:
+        """Have the replica that first reaches `boundary` with `subject` do `action` to itself."""
+        path = self.failpoints / f"{boundary}.{action}"
+        temporary = self.failpoints / f".{boundary}"
+        temporary.write_text(subject)
+        temporary.rename(path)
+        return path
+
+    def dead(self) -> list[str]:
+        return [name for name in self.names if self.processes.ended(name) is not None]
+
+    def revive(self) -> None:
+        """Start what is dead, thaw what is frozen, and wait until all replicas answer."""
+        for name in self.names:
+            if self.processes.ended(name) is not None:
+                self.processes.start_replica(name)
+            else:
+                self.processes.signal_replica(name, signal.SIGCONT)
+        for name in self.names:
+            self.wait(f"replica {name}", lambda name=name: self.on(name, "GET", "/readyz").status == 200)
+
+    def on(
+        self, name: str, method: str, path: str, body: Any = None, *, key: str = "", timeout_s: float = 5.0
+    ) -> Answer:
+        """Ask one replica; status 0 when it does not answer."""
+        plan = next(plan for plan in self.layout.replicas if plan.name == name)
+        headers = {"Authorization": f"Bearer {self.layout.token}"}
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        if data is not None and not isinstance(body, bytes):
+            headers["Content-Type"] = "application/json"
+        if key:
+            headers["Idempotency-Key"] = key
+        connection = http.client.HTTPConnection(urlsplit(plan.url).netloc, timeout=timeout_s)
+        try:
+            connection.request(method, path, body=data, headers=headers)
+            response = connection.getresponse()
+            text = response.read()
+            value = json.loads(text) if text and "json" in response.headers.get("Content-Type", "") else text
+            return Answer(status=response.status, body=value, headers=dict(response.headers), replica=name)
+        except (OSError, http.client.HTTPException):
+            return Answer(status=0, body=None, headers={})
+        finally:
+            connection.close()
+
+    def ask(self, method: str, path: str, body: Any = None) -> Answer:
+        """Ask any replica, again and again with the same key, until one gives an answer that is final."""
+        key = uuid.uuid4().hex if method != "GET" else ""
+        answer = Answer(status=0, body=None, headers={})
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            for name in sorted(self.names, key=lambda name: name != self.preferred):
+                if self.processes.ended(name) is None:
+                    answer = self.on(name, method, path, body, key=key, timeout_s=3.0)
+                    if answer.status and answer.status not in RETRY_STATUSES:
+                        self.preferred = name
+                        return answer
+            assert time.monotonic() < deadline, f"nobody answered {method} {path}: {answer}"
+            time.sleep(POLL_S)
+
+    def leader(self) -> str:
+        """Return the name of the replica that says it leads; empty when none does."""
+        for name in self.names:
+            if self.processes.ended(name) is None:
+                answer = self.on(name, "GET", "/v1/replica", timeout_s=1.0)
+                if answer.status == 200 and answer.body["leads"]:
+                    return name
+        return ""
+
+    def node(self, name: str) -> Any:
+        return self.ask("GET", f"/v1/nodes/{name}").ok()
+
+    def job(self, job: str) -> Any:
+        return self.ask("GET", f"/v1/jobs/{job}").ok()
+
+    def submit(self, kind: str, **fields: Any) -> str:
+        return str(self.ask("POST", "/v1/jobs", {"kind": kind, **fields}).ok()["id"])
+
+    def ended(self, job: str, *, timeout_s: float = DEADLINE_S) -> Any:
+        """Wait for the end of a job and return it."""
+        return self.wait(
+            f"the end of {job}", lambda: (j := self.job(job))["ended"] and j, timeout_s=timeout_s
+        )
+
+    def push(self, directory: Path) -> str:
+        """Pack a bundle and push it; return its digest."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            tar.add(directory, arcname=".")
+        return str(self.ask("POST", "/v1/bundles", buffer.getvalue()).ok()["digest"])
+
+    def logs(self) -> str:
+        """Return the ends of the replicas' logs, for a failing test's message."""
+        return "\n".join(
+            f"--- {p.name}\n{p.log.read_text()[-3000:]}" for p in self.layout.replicas if p.log.exists()
+        )
+
+    def wait(self, what: str, holds: Callable[[], T], *, timeout_s: float = DEADLINE_S) -> T:
+        deadline = time.monotonic() + timeout_s
+        while not (value := holds()):
+            assert time.monotonic() < deadline, f"{what} did not come within {timeout_s} s\n{self.logs()}"
+            time.sleep(POLL_S)
+        return value
+
+    def stop(self) -> None:
+        self.processes.stop()
