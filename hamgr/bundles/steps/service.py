@@ -8,12 +8,16 @@
 5. To verify means: running and enabled as asked, and restarted since its watched files changed.
 """
 
+import re
 from collections.abc import Iterator
 
 from hamgr.bundles.schema import ServiceModel, StepModel
 from hamgr.bundles.shell import PRELUDE, quote
 from hamgr.bundles.steps.scope import Complaint, FileUse, Scope, absolute_path, literal, unit
 from hamgr.bundles.yaml import Path
+
+_KINDS = re.compile(r"\.(service|socket|timer|target|path|mount|automount|swap|slice|scope)\Z")
+"""The kinds of units (systemd(1)); a name without one means a service, as for systemctl."""
 
 
 def texts(step: StepModel) -> Iterator[tuple[Path, str]]:
@@ -53,7 +57,7 @@ def _model(step: StepModel) -> ServiceModel:
 
 def _beginning(model: ServiceModel, scope: Scope) -> str:
     name = scope.text(("service", "name"), model.name, unit)
-    full = name if "." in name.rpartition("@")[2] else f"{name}.service"
+    full = name if _KINDS.search(name) else f"{name}.service"
     enabled = model.enabled if model.enabled is not None else model.state == "running"
     watched = [
         scope.text(("service", "restart_on", index), path, absolute_path)
