@@ -34,7 +34,7 @@
 #  7. The file launches gets the line "EPOCH JOB STEP ATTEMPT" for each launch, before the script begins.
 #
 # Needs: Linux with /proc, sh (dash, busybox or bash), flock (util-linux or busybox), and of coreutils or busybox
-# dd env head ls mkdir mv rm sleep sync tail tee timeout uname wc; setsid (util-linux or busybox); mkfifo where sh
+# dd env head ls mkdir mv rm sleep sync tail tee uname wc; setsid (util-linux or busybox); mkfifo where sh
 # is bash. Where sync takes no file (coreutils before 8.24) it says so and syncs everything, which is as good.
 #
 # An attempt is three files, jobs/JOB/STEP.ATTEMPT.{record,output,script-PID}. The record has two lines:

@@ -21,7 +21,7 @@ broken() { # REASON SENTENCE
 
 check_tools() { # sets missing
     missing=
-    for tool in flock dd env head ls mkdir mv rm setsid sleep sync tail tee timeout wc; do
+    for tool in flock dd env head ls mkdir mv rm setsid sleep sync tail tee wc; do
         command -v "$tool" >/dev/null || missing=$missing,$tool
     done
     missing=${missing#,}
@@ -65,16 +65,22 @@ take_attempt() { # JOB STEP ATTEMPT
     output=$job_dir/$step.$attempt.output
 }
 
-# Returns 0 with the lock on DESCRIPTOR, or 1 after SECONDS. Busybox's flock knows no -w.
-lock_within() { # DESCRIPTOR -s|-x SECONDS
-    flock "$2" -w "$3" "$1" 2>/dev/null && return 0
-    flock -s -w 0 5 5</dev/null 2>/dev/null && return 1
-    timeout "$3" flock "$2" "$1" 2>/dev/null
+# Returns 0 with the lock on DESCRIPTOR, or 1 after MS. Busybox's flock cannot wait with a limit, so it is asked
+# again and again; its timeout is no help, for it leaves a process behind that keeps the descriptor open.
+lock_within() { # DESCRIPTOR -s|-x MS
+    flock "$2" -w "$(($3 / 1000)).$(($3 % 1000 / 100))$(($3 % 100 / 10))$(($3 % 10))" "$1" 2>/dev/null && return 0
+    flock -s -w 1 5 5</dev/null 2>/dev/null && return 1
+    tries_left=$(($3 / 50))
+    until flock "$2" -n "$1"; do
+        [ $tries_left -gt 0 ] || return 1
+        tries_left=$((tries_left - 1))
+        sleep 0.05
+    done
 }
 
 lock_verbs() {
     command exec 8>>"$state_dir/fence.lock" || broken state-not-writable "cannot write in $state_dir"
-    lock_within 8 -x 30 || broken lock-timeout 'another verb has held fence.lock for 30 s'
+    lock_within 8 -x 30000 || broken lock-timeout 'another verb has held fence.lock for 30 s'
 }
 
 unlock_verbs() {

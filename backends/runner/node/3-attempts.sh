@@ -80,7 +80,7 @@ await() { # MS
 # Blocks until the attempt no longer has the run lock (sets free to 0), MS at most; then reads the record.
 wait_slice() { # MS
     command exec 5<"$state_dir/run.lock" || broken state-damaged "cannot open $state_dir/run.lock"
-    lock_within 5 -s "$(($1 / 1000)).$(($1 % 1000 / 100))$(($1 % 100 / 10))$(($1 % 10))"
+    lock_within 5 -s "$1"
     free=$?
     exec 5<&-
     read_holder

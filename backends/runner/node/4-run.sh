@@ -89,7 +89,7 @@ launch() {
     adopted=0
     command exec 7<>"$state_dir/run.lock" || not_launched state-not-writable 'cannot open run.lock'
     # Somebody who waited for the last attempt may have the lock for a moment, hence not -n.
-    if ! lock_within 7 -x 0.2; then
+    if ! lock_within 7 -x 200; then
         discard_script
         read_holder
         refuse 76 "holder=$holder" "$holder, or a process that it left behind, is still running"
