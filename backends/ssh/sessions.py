@@ -1,20 +1,17 @@
-"""One command on a connection: its words, its input, its bounded output, its end.
+"""One command on a connection: its input, its bounded output, its end.
 
-1. A command is a handful of words that mean the same in every shell; data travels on standard input.
+1. A command line is fixed text and plain words (`backends.runner.script`); data travels on standard input.
 2. Output beyond its bound is never kept; the channel is closed instead.
 3. Whoever fails learns whether the command may have run.
 """
 
 import asyncio
 import contextlib
-import re
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncssh
 
-_WORD = re.compile(r"[A-Za-z0-9_./-]+\Z")
 _STDERR_BYTES_MAX = 4 * 1024
 _STREAM_BYTES_HIGH = 256 * 1024
 _WINDOW_BYTES = 256 * 1024
@@ -39,18 +36,6 @@ class Finished:
     exit_status: int
     stdout: bytes
     stderr: bytes
-
-
-def command_line(words: Sequence[str]) -> str:
-    """Return the words as a line that needs no quoting in any shell.
-
-    Raises:
-        ValueError: A word would need it.
-    """
-    for word in words:
-        if not _WORD.match(word):
-            raise ValueError(f"not a plain word: {word!r}")
-    return " ".join(words)
 
 
 class Session(asyncssh.SSHClientSession[bytes]):
@@ -131,12 +116,12 @@ class Session(asyncssh.SSHClientSession[bytes]):
         if self._too_long:
             raise OutputTooLongError
         if self._exit_status is None:
-            raise SessionLostError
+            raise SessionLostError("the connection was lost")
         return Finished(exit_status=self._exit_status, stdout=b"".join(parts), stderr=bytes(self._stderr))
 
 
 async def open_session(
-    connection: asyncssh.SSHClientConnection, words: Sequence[str], session: Session
+    connection: asyncssh.SSHClientConnection, command: str, session: Session
 ) -> asyncssh.SSHClientChannel[bytes]:
     """Start a command and return its channel.
 
@@ -146,30 +131,51 @@ async def open_session(
     """
     try:
         channel, _ = await connection.create_session(
-            lambda: session, command_line(words), encoding=None, window=_WINDOW_BYTES
+            lambda: session, command, encoding=None, window=_WINDOW_BYTES
         )
     except asyncssh.ChannelOpenError as failure:
         raise SessionNotOpenedError(failure.reason) from failure
     except (OSError, asyncssh.Error) as failure:
-        raise SessionLostError from failure
+        raise SessionLostError("the connection was lost") from failure
+    except asyncio.CancelledError:
+        # The node may open the session later, and nobody would ever close it: sshd allows ten.
+        if session.channel is None:
+            connection.abort()
+        raise
     return channel
 
 
 async def execute(
-    connection: asyncssh.SSHClientConnection, words: Sequence[str], stdin: bytes, *, output_bytes_max: int
+    connection: asyncssh.SSHClientConnection,
+    command: str,
+    stdin: bytes = b"",
+    *,
+    deadline: float,
+    output_bytes_max: int,
 ) -> Finished:
     """Run a command to its end with `stdin` as its whole input.
 
+    Args:
+        deadline: On the loop's clock. A connection that misses it is closed: it is of no use to others.
+
     Raises:
-        SessionNotOpenedError, SessionLostError, OutputTooLongError.
+        SessionNotOpenedError: The command was not sent.
+        SessionLostError: It may have run.
+        OutputTooLongError.
     """
     session = Session(output_bytes_max)
     try:
-        channel = await open_session(connection, words, session)
-        with contextlib.suppress(BrokenPipeError):  # closed already; its end says why
-            if stdin:
-                channel.write(stdin)
-            channel.write_eof()
-        return await session.end()
+        async with asyncio.timeout_at(deadline):
+            channel = await open_session(connection, command, session)
+            with contextlib.suppress(BrokenPipeError):  # closed already; its end says why
+                if stdin:
+                    channel.write(stdin)
+                channel.write_eof()
+            return await session.end()
+    except TimeoutError as failure:
+        connection.abort()
+        if session.channel is None:
+            raise SessionNotOpenedError("it opened no session in time") from failure
+        raise SessionLostError("no answer in time") from failure
     finally:
         session.abort()
