@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab.kit import Lab, LabError
-from tests.lab.kit.lab import LABS
+from tests.lab.kit.inside import LABS
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -22,6 +22,7 @@ def set_delay(network: Network, host: str, directory: Path, *, delay_ms: float, 
     if not delay_ms and not loss_percent:
         return
     if not _netem(network, host, delay_ms, loss_percent):
+        clear_delay(network, host, directory)  # one of the two may have worked
         _relay(network, host, directory, delay_ms, loss_percent)
 
 

@@ -127,7 +127,12 @@ class Process:
     def kill(self) -> None:
         """SIGKILL the program and wait until it is gone; nothing happens when it already is."""
         with contextlib.suppress(LabError, ProcessLookupError):
-            self.send(signal.SIGKILL)
+            pid = self.pid
+            os.kill(pid, signal.SIGKILL)
+            self._popen.kill()  # in a frozen host nsenter would not notice the end of its child
+            deadline = time.monotonic() + END_TIMEOUT_S
+            while alive(pid) and time.monotonic() < deadline:
+                time.sleep(0.002)
         self.wait()
 
     def stop(self) -> None:
