@@ -11,11 +11,15 @@ import errno
 import hashlib
 import os
 import secrets
+import time
 from pathlib import Path
 
 from statemachine.words import DIGEST, Digest
 
 BLOB_BYTES_MAX = 32 * 1024 * 1024
+
+LEFT_OVER_AGE_S = 3600.0
+"""A temporary file that is older belongs to no `put` that still runs."""
 
 _TEMPORARY = ".new-"
 
@@ -48,7 +52,7 @@ class BlobStore:
     """A directory of blobs. Calls block on the disk; several processes may use one directory at once."""
 
     def __init__(self, directory: Path) -> None:
-        """Make the directory if it is not there, and remove what an interrupted `put` left.
+        """Make the directory if it is not there, and remove what a `put` of long ago left.
 
         Raises:
             StoreUnusable: It is not there and cannot be made, or cannot be read.
@@ -57,7 +61,7 @@ class BlobStore:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in directory.iterdir():
-                if path.name.startswith(_TEMPORARY):
+                if path.name.startswith(_TEMPORARY) and time.time() - path.stat().st_mtime > LEFT_OVER_AGE_S:
                     # A read-only store still serves; what cannot be tidied does no harm.
                     with contextlib.suppress(OSError):
                         path.unlink()

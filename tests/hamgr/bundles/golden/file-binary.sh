@@ -1,0 +1,44 @@
+#!/bin/sh
+# hamgr: c: commission: s
+set -u
+umask 022
+root=${HAMGR_ROOT:-}
+state=${HAMGR_STATE:-$root/var/lib/hamgr}
+fail() { printf 'hamgr: %s\n' "$*" >&2; exit 1; }
+done_() { printf 'hamgr: %s\n' "$1"; exit 0; }
+path='/srv/it'"'"'s 8080'
+target=$root$path
+sum=8ef8d4fe3a6e7eda37f5dacc886213fd20a9dd78ebcdc28d16607836e4ba95fa
+mode=0644
+format=%a
+wanted=644
+owner=
+[ ! -d "$target" ] || fail "$path is a directory"
+if [ -f "$target" ] && [ ! -L "$target" ]; then
+  have=$(sha256sum <"$target") || fail "cannot read $path"
+  if [ "${have%% *}" = "$sum" ]; then
+    have=$(stat -c "$format" "$target") || fail "cannot look at $path"
+    [ "$have" != "$wanted" ] || done_ unchanged
+    [ -z "$owner" ] || chown "$owner" "$target" || fail "cannot give $path to $owner"
+    chmod "$mode" "$target" || fail "cannot set the mode of $path"
+    done_ changed
+  fi
+fi
+folder=${target%/*}
+[ -d "$folder" ] || mkdir -p "$folder" || fail "cannot make the directory of $path"
+new=$folder/.${target##*/}.hamgr-new
+[ ! -e "$new" ] && [ ! -L "$new" ] || rm -f "$new" || fail "cannot remove the left-over $new"
+umask 077
+set -C
+base64 -d >"$new" <<'END_bd9cdcece7707e69' || fail "cannot write $new"
+iVBORwAK
+END_bd9cdcece7707e69
+set +C
+have=$(sha256sum <"$new")
+[ "${have%% *}" = "$sum" ] || fail "what was written for $path is not what was sent; is the disk full?"
+[ -z "$owner" ] || chown "$owner" "$new" || fail "cannot give $path to $owner"
+chmod "$mode" "$new" || fail "cannot set the mode of $path"
+sync "$new" || fail "cannot store $path on the disk"
+mv -f "$new" "$target" || fail "cannot put $path in its place"
+sync "$folder" || fail "cannot store the directory of $path on the disk"
+done_ changed

@@ -1,0 +1,43 @@
+#!/bin/sh
+# hamgr: c: commission: s
+set -u
+umask 022
+root=${HAMGR_ROOT:-}
+state=${HAMGR_STATE:-$root/var/lib/hamgr}
+fail() { printf 'hamgr: %s\n' "$*" >&2; exit 1; }
+done_() { printf 'hamgr: %s\n' "$1"; exit 0; }
+unit=x.service
+enable=no
+record=$state/services/$unit
+changed=unchanged
+watched() { :; }
+command -v systemctl >/dev/null 2>&1 ||
+  fail "there is no systemctl on this node, so nobody can be asked about $unit"
+active() {
+  is=$(systemctl is-active "$unit" 2>/dev/null </dev/null)
+  code=$?
+  [ "$code" != 0 ] || return 0
+  case $is in
+    inactive|failed|unknown|activating|deactivating|maintenance) return 1 ;;
+  esac
+  [ "$code" = 3 ] || [ "$code" = 4 ] ||
+    fail "the service manager does not say whether $unit runs (exit status $code)"
+  return 1
+}
+enabled() { systemctl is-enabled "$unit" >/dev/null 2>&1 </dev/null; }
+call() {
+  systemctl "$@" </dev/null && return
+  systemctl status "$unit" >&2 </dev/null
+  fail "systemctl $* did not succeed"
+}
+recorded() { [ -f "$record" ] && old=$(cat "$record") && [ "$old" = "$now" ]; }
+if active || [ "$is" = activating ]; then
+  call stop "$unit"
+  changed=changed
+fi
+case $enable in
+  yes) enabled || { call enable "$unit"; changed=changed; } ;;
+  no) ! enabled || { call disable "$unit"; changed=changed; } ;;
+esac
+[ ! -e "$record" ] || rm -f "$record" || fail "cannot remove $record"
+done_ "$changed"
