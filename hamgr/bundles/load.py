@@ -87,7 +87,7 @@ def _component(
     if document is None:
         return None
     model = shaped(ComponentModel, document, problems)
-    steps = references.steps_in(document)
+    steps = references.steps_in(document, model)
     problems += references.in_component(Component(name=name, steps=steps, document=document, files=files))
     return (model, document) if model is not None else None
 

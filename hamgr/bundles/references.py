@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hamgr.bundles.bundle import BundleFile
 from hamgr.bundles.problems import Problem
-from hamgr.bundles.schema import RoleModel, StepModel
+from hamgr.bundles.schema import ComponentModel, RoleModel, StepModel
 from hamgr.bundles.shape import did_you_mean, sound
 from hamgr.bundles.steps import kind_of
 from hamgr.bundles.steps.scope import FileUse
@@ -33,8 +33,14 @@ class Component:
     files: Mapping[str, BundleFile] = field(repr=False)
 
 
-def steps_in(document: Document) -> dict[str, Sequence[tuple[int, StepModel]]]:
-    """Return each verb's steps that have the right shape, whatever is wrong around them."""
+def steps_in(document: Document, model: ComponentModel | None) -> dict[str, Sequence[tuple[int, StepModel]]]:
+    """Return each verb's steps that have the right shape, whatever is wrong around them.
+
+    Args:
+        model: What the document was found to be, where nothing is wrong.
+    """
+    if model is not None:
+        return {verb: list(enumerate(getattr(model, verb) or ())) for verb in VERBS}
     found: dict[str, Sequence[tuple[int, StepModel]]] = {}
     for verb in VERBS:
         listed = document.value.get(verb) if isinstance(document.value, dict) else None

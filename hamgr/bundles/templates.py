@@ -20,6 +20,7 @@ from hamgr.bundles.problems import RenderError
 from hamgr.bundles.shell import quote
 from statemachine.words import Value
 
+SOURCE_BYTES_MAX = 128 * 1024
 OUTPUT_BYTES_MAX = 1024 * 1024
 NUMBER_BITS_MAX = 4096
 RESERVED = frozenset({"node", "facts", "component", "vars"})
@@ -36,6 +37,7 @@ _FAULTS = (
     AttributeError,
     RecursionError,
     MemoryError,
+    SyntaxError,
 )
 
 
@@ -54,6 +56,8 @@ def plain(value: Value) -> Value:
 
 def syntax_problem(source: str) -> tuple[int, str] | None:
     """Return the line and the sentence of the first thing that is wrong in a template's text, if any."""
+    if len(source.encode()) > SOURCE_BYTES_MAX:
+        return 1, f"has more than {SOURCE_BYTES_MAX} bytes"
     try:
         _plain_environment.parse(source)
         # Unknown filters and tests are found when code is made, not when the text is parsed.

@@ -153,6 +153,14 @@ def test_templates_are_checked_where_they_are_written(problems_of):
     ]
 
 
+def test_a_template_that_takes_long_to_compile_or_cannot_be_is_refused(problems_of):
+    assert problems_of(conf="{{ a }}\n" * 20_000) == [
+        "components/web/web.conf.j2:1:1: template: has more than 131072 bytes"
+    ]
+    deep = "".join(f"{{% for x{level} in [1] %}}" for level in range(30)) + "{% endfor %}" * 30
+    assert "cannot be compiled" in problems_of(conf=deep)[0]
+
+
 def test_what_a_template_includes_is_checked_too(problems_of):
     found = problems_of(conf="{% include 'more.j2' %}", **{"components/web/more.j2": "x\n{% endif %}"})
     assert found == ["components/web/more.j2:2:1: template: Encountered unknown tag 'endif'."]
