@@ -1,0 +1,296 @@
+"""One seeded world: replicas, machines, people and faults in one thread, and the verdict on what happened.
+
+`judge(seed)` builds it, lets it storm, calms it, waits until the jobs have ended, and returns what broke.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from statemachine import requests
+from statemachine.commands import Command
+from statemachine.manifest import Manifest
+from statemachine.model import State
+from statemachine.outcomes import Outcome
+from tests.simulation import laws, virtual_time
+from tests.simulation.consensus import Consensus
+from tests.simulation.faults import Storm
+from tests.simulation.figures import Figures
+from tests.simulation.network import Network
+from tests.simulation.nodes import Fate, Launch, Machine
+from tests.simulation.operators import Operators
+from tests.simulation.orders import Nature, Order, manifest_of, nature_of
+from tests.simulation.replicas import Process
+
+STORM_S = 900.0
+SETTLED_S_MAX = 2 * 3600.0
+"""Every job ends within this time after the last fault."""
+BROKEN_MAX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a world.
+
+    Attributes:
+        broken: The laws that it broke, in words; empty when all is well.
+        trace: Digest of everything that happened, with its time.
+    """
+
+    seed: int
+    broken: tuple[str, ...]
+    figures: Figures
+    trace: str
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}:\n" + "\n".join(self.broken) + "\nreplay it: "
+            f"python -m tests.simulation --start {self.seed} --seeds 1 --verbose"
+        )
+
+
+class World:
+    """Everything that there is under one seed; use `judge`."""
+
+    def __init__(
+        self, seed: int, *, replicas: int = 3, nodes: int | None = None, tell: Callable[[str], None] | None = None
+    ) -> None:
+        self.seed = f"world {seed}"
+        random = Random(self.seed)
+        self.figures = Figures(runs=1)
+        self.broken: list[str] = []
+        self.armed: tuple[str, str] | None = None
+        self._random = Random(f"{self.seed}/world")
+        self._trace = hashlib.sha256()
+        self._tell = tell
+        self._records = laws.Records()
+        self._manifests: dict[str, Manifest] = {}
+        self.network = Network(Random(f"{self.seed}/network"), self.count)
+        names = [f"r{number}" for number in range(1, replicas + 1)]
+        self.consensus = Consensus(
+            names, random=Random(f"{self.seed}/log"), count=self.count, observe=self._observe
+        )
+        self.processes = {
+            name: Process(
+                name=name,
+                consensus=self.consensus,
+                network=self.network,
+                reach=self._reach,
+                died=self._died,
+            )
+            for name in names
+        }
+        self._hardship: dict[str, float] = {}
+        self._addresses: dict[str, str] = {}
+        self._moves = 0
+        self.machines = [self._machine(f"n{n}", random) for n in range(nodes or random.randint(2, 6))]
+        self._by_id = {machine.machine_id: machine for machine in self.machines}
+        self.storm = Storm(Random(f"{self.seed}/storm"), self)
+        self.operators = Operators(
+            seed=self.seed,
+            consensus=self.consensus,
+            addresses=lambda: list(self._addresses.values()),
+            count=self.count,
+        )
+
+    def _machine(self, name: str, random: Random) -> Machine:
+        fate = Fate(
+            nature=lambda machine, order: self._nature(machine, order),
+            manifest=lambda digest: self.consensus.states[-1].bundles[digest].manifest,  # type: ignore[index]
+            launched=self._launched,
+            refused=self._refused,
+            broken=self._break,
+        )
+        machine = Machine(name=name, fate=fate)
+        self._hardship[machine.machine_id] = random.choice((0.0, 0.05, 0.2, 0.4))
+        self._place(machine, f"10.0.0.{len(self._addresses) + 1}")
+        return machine
+
+    def _place(self, machine: Machine, address: str) -> None:
+        self._addresses[machine.machine_id] = address
+        self.network.executor.attach(machine, address)
+
+    def _nature(self, machine: str, order: Order) -> Nature:
+        return nature_of(self.seed, machine, order, hardship=self._hardship[machine])
+
+    # What happened, written down
+
+    def count(self, name: str) -> None:
+        self.figures.counts[name] += 1
+        self.note(name)
+
+    def note(self, what: str) -> None:
+        """Write into the trace that something happened now."""
+        line = f"{asyncio.get_running_loop().time():.6f} {what}"
+        self._trace.update(line.encode())
+        if self._tell is not None:
+            self._tell(line)
+
+    def _break(self, problem: str) -> None:
+        if len(self.broken) < BROKEN_MAX:
+            self.note(f"BROKEN {problem}")
+            self.broken.append(f"{asyncio.get_running_loop().time():.3f} s: {problem}")
+
+    def _observe(self, before: State, command: Command, after: State, outcome: Outcome) -> None:
+        now = asyncio.get_running_loop().time()
+        self.figures.counts["entries"] += 1
+        self.note(f"entry {after.index} {command} -> {outcome}")
+        for problem in laws.invariants(before, command, after, outcome):
+            self._break(problem)
+        if requests.recall(before, command.request_id) is not None:
+            self.count("entry came twice")
+            return
+        node = before.nodes.get(getattr(command, "node", ""))
+        machine = self._by_id.get(node.machine_id) if node else None
+        if (result := getattr(command, "result", None)) is not None:
+            self.figures.counts[f"result {result.ending}"] += 1
+        for problem in self._records.entry(before, command, outcome, machine, now):
+            self._break(problem)
+        for job in before.running:
+            if job not in after.running:
+                self.figures.counts[f"job {after.jobs[job].state}"] += 1
+
+    def _launched(self, machine: Machine, launch: Launch, nature: Nature) -> None:
+        self.figures.counts["launches"] += 1
+        self.note(f"launch on {machine.name}: {launch}")
+        for problem in self._records.launched(machine, launch):
+            self._break(problem)
+        if nature.reboots and nature.lasts_s:
+            self.later(nature.lasts_s / 2, lambda: self.reboot(machine))
+
+    def _refused(self, machine: Machine, epoch: int) -> None:
+        self.count("ex-leader refused by a node")
+
+    def _died(self, name: str, error: BaseException) -> None:
+        self._break(f"the manager of {name} died: {error!r}")
+
+    # What can befall it
+
+    def later(self, delay_s: float, call: Callable[[], object]) -> None:
+        asyncio.get_running_loop().call_later(delay_s, call)
+
+    def address_of(self, machine: Machine) -> str:
+        return self._addresses[machine.machine_id]
+
+    def _reach(self, name: str, boundary: str, subject: str) -> None:
+        """A replica passes a boundary; it may be its last one, or the one at which it loses the others."""
+        process = self.processes[name]
+        if process.life is None:
+            raise asyncio.CancelledError
+        if self.armed is None:
+            return
+        at, action = self.armed
+        if at == "running" and boundary == "sent run":
+            self.armed = None
+            self.later(self._random.uniform(0.0, 5.0), lambda: self._strike(name, at, action))
+        elif at == boundary:
+            self.armed = None
+            self._strike(name, at, action)
+            if action == "crash":
+                raise asyncio.CancelledError
+
+    def _strike(self, name: str, boundary: str, action: str) -> None:
+        if self.processes[name].life is None:
+            return
+        self.count(f"{'crash' if action == 'crash' else 'isolated'} at {boundary}")
+        if action == "crash":
+            self.crash(name, down_s=self._random.uniform(0.5, 30.0))
+        else:
+            self.cut_off(name, for_s=self._random.uniform(5.0, 120.0))
+
+    def crash(self, name: str, *, down_s: float) -> None:
+        process = self.processes[name]
+        process.crash()
+        self.later(down_s, lambda: None if process.life else process.begin())
+
+    def cut_off(self, name: str, *, for_s: float) -> None:
+        self.consensus.isolate(name)
+        self.later(for_s, lambda: self.consensus.reconnect(name))
+
+    def down(self, machine: Machine, *, for_s: float) -> None:
+        self.network.executor.set_up(machine, False)
+        self.later(for_s, lambda: None if machine.gone else self.network.executor.set_up(machine, True))
+
+    def reboot(self, machine: Machine) -> None:
+        if any(launch.ends_at > asyncio.get_running_loop().time() for launch in machine.evidence):
+            self.count("node rebooted in mid-step")
+        self.network.executor.reboot(machine)
+        self.down(machine, for_s=self._random.uniform(3.0, 30.0))
+
+    def move(self, machine: Machine) -> None:
+        self.network.executor.detach(self.address_of(machine))
+        self._moves += 1
+        self._place(machine, f"10.0.1.{self._moves}")
+
+    async def _elections(self) -> None:
+        """Have somebody lead, a while after nobody did."""
+        while True:
+            await asyncio.sleep(0.5)
+            if not self.consensus.serves():
+                await asyncio.sleep(self._random.uniform(0.0, 3.0))
+                able = [name for name in self.processes if self.consensus.quorum(name)]
+                if able and not self.consensus.serves():
+                    self.consensus.elect(self._random.choice(able))
+
+    # One run
+
+    async def live(self) -> None:
+        """Live through the storm, and until everything has ended after it."""
+        loop = asyncio.get_running_loop()
+        elections = loop.create_task(self._elections(), name="elections")
+        for process in self.processes.values():
+            process.begin()
+        await asyncio.sleep(2.0)
+        await asyncio.gather(self._people(), self.storm.rage(STORM_S))
+        self.storm.calm()
+        calm_at = loop.time()
+        while self.consensus.states[-1].running and loop.time() < calm_at + SETTLED_S_MAX:
+            await asyncio.sleep(1.0)
+            if self.broken:
+                break
+        self.figures.settled_s_max = loop.time() - calm_at
+        await asyncio.sleep(10.0)
+        self._judge()
+        self.figures.virtual_s = loop.time()
+        elections.cancel()
+        for process in self.processes.values():
+            process.crash()
+        await asyncio.sleep(1.0)
+
+    async def _people(self) -> None:
+        await self.operators.begin()
+        await self.operators.storm(STORM_S)
+
+    def _judge(self) -> None:
+        now, final = asyncio.get_running_loop().time(), self.consensus.states[-1]
+        for problem in (
+            *laws.at_rest(final),
+            *laws.replay(self.consensus.entries, final),
+            *laws.in_service(final, self._by_id, now),
+        ):
+            self._break(problem)
+        for name, process in self.processes.items():
+            if not process.idle:
+                self._break(f"{name} still has workers: {process.life.manager._running if process.life else ''}")
+            if self.consensus.replicas[name].state is not final:
+                self._break(f"{name} has not caught up")
+
+    def verdict(self, seed: int) -> Verdict:
+        return Verdict(
+            seed=seed, broken=tuple(self.broken), figures=self.figures, trace=self._trace.hexdigest()
+        )
+
+
+def judge(seed: int, *, tell: Callable[[str], None] | None = None) -> Verdict:
+    """Run the world of `seed` and return what became of it."""
+    logging.getLogger("hamgr").setLevel(logging.CRITICAL)
+    random = Random(f"shape {seed}")
+    world = World(seed, replicas=random.choice((1, 3, 3, 3, 5)), tell=tell)
+    try:
+        virtual_time.run(world.live())
+    except virtual_time.Stuck as error:
+        world.broken.append(f"the world stands still: {error}")
+    return world.verdict(seed)
