@@ -6,6 +6,8 @@
    has passed without an answer. Then, and only then, it is recorded as unreachable.
 3. The step's time-out counts from the announcement, across leaders. What runs longer is killed on the
    node first and recorded afterwards.
+4. What is recorded as cancelled or timed out never begins afterwards: when the node does not know the attempt
+   and an order to start it may still be on its way, nothing is recorded before a newer epoch is on the node.
 """
 
 import asyncio
@@ -60,6 +62,10 @@ class GaveUp(Exception):
         super().__init__(error)
         self.ending = ending
         self.error = error
+
+
+class OrderUnderWay(Exception):
+    """An order to start may still reach the node; only the fence of a newer claim can make it come too late."""
 
 
 class NodeCalls:
@@ -121,9 +127,15 @@ class Attempt:
         self._calls = calls
         self._clock = clock
         self._stopping = stopping
+        self._sent = False
 
     async def finish(self, due: StepDue, script: bytes, launched_at: float) -> Result:
-        """Run the announced attempt to its end, and return what is to be recorded."""
+        """Run the announced attempt to its end, and return what is to be recorded.
+
+        Raises:
+            OrderUnderWay: It has to end and the node has not heard of it yet: claim anew, then ask again.
+            GaveUp, StaleEpoch: The node could not be worked on.
+        """
         deadline = launched_at + due.step.spec.timeout_s
         while True:
             left_s = deadline - self._clock.now()
@@ -149,6 +161,7 @@ class Attempt:
         """Run the attempt for a while; None as soon as an operator wants it to stop."""
         if self._stopping.is_set():
             return None
+        self._sent = True
         running = asyncio.ensure_future(self._calls.run(due, script, wait_s))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -164,6 +177,8 @@ class Attempt:
         before = await self._calls.kill(due)
         if before.state is AttemptState.DONE and before.exit_code == 0:
             return _result(due, before)
+        if before.state is AttemptState.ABSENT and self._sent:
+            raise OrderUnderWay
         return Result(
             step=due.key, attempt=due.attempt, ending=ending, error=error, output_tail=_text(before.output)
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from backends.ports import Host, NodeExecutor, StaleEpoch
 from hamgr.clock import Clock
 from hamgr.failpoints import Failpoints
-from hamgr.jobs.attempt import Attempt, AttemptSettings, GaveUp, NodeCalls
+from hamgr.jobs.attempt import Attempt, AttemptSettings, GaveUp, NodeCalls, OrderUnderWay
 from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import CannotPrepare, ScriptSource
 from hamgr.raft.port import NoLeader, Replica
@@ -109,6 +109,8 @@ class TaskWorker:
             await self._fenced(error, epoch)
         except GaveUp as error:
             await self._give_up(error.ending, error.error, epoch)
+        except OrderUnderWay:
+            return  # the manager begins anew, under the next epoch
 
     def _due(self, epoch: int) -> StepDue | None:
         return work.step_due(self._tools.replica.state, self._job, self._node, epoch)
