@@ -37,6 +37,8 @@ class Draft:
         self.nodes: Mapping[NodeName, Node] = state.nodes
         self.jobs: Mapping[JobId, Job] = state.jobs
         self.running = state.running
+        self.changed_nodes: set[NodeName] = set()
+        self._tasks: dict[JobId, dict[NodeName, Task]] = {}
         self._events: list[Event] = []
         self._changed: dict[str, Any] = {}
 
@@ -52,11 +54,13 @@ class Draft:
     def put_node(self, node: Node) -> Node:
         """Store `node` as changed by this command."""
         changed = replace(node, index=self.index)
+        self.changed_nodes.add(node.name)
         self._own_nodes()[node.name] = changed
         return changed
 
     def drop_node(self, name: NodeName) -> None:
         """Strike a node."""
+        self.changed_nodes.add(name)
         del self._own_nodes()[name]
 
     def put_job(self, job: Job) -> Job:
@@ -66,9 +70,13 @@ class Draft:
         return changed
 
     def put_task(self, job_id: JobId, task: Task) -> Job:
-        """Store `task` in its job."""
+        """Store `task` in its job, whose tasks are copied once a command."""
         job = self.jobs[job_id]
-        return self.put_job(replace(job, tasks={**job.tasks, task.node: task}))
+        tasks = self._tasks.get(job_id)
+        if tasks is None:
+            tasks = self._tasks[job_id] = dict(job.tasks)
+        tasks[task.node] = task
+        return self.put_job(replace(job, tasks=tasks))
 
     def event(self, kind: str, subject: str, message: str, *, job: str = "") -> None:
         """Tell watchers."""
@@ -108,9 +116,9 @@ class Draft:
         """Take an ended job off the running ones, and drop the oldest ended ones over the limit."""
         self.put_job(job)
         self.running = tuple(other for other in self.running if other != job.id)
-        ended = [other.id for other in self.jobs.values() if other.state is not JobState.RUNNING]
-        for old in ended[: max(0, len(ended) - JOBS_ENDED_MAX)]:
-            del self._own_jobs()[old]
+        ended = [other for other in self.jobs.values() if other.state is not JobState.RUNNING]
+        if len(ended) > JOBS_ENDED_MAX:
+            del self._own_jobs()[min(ended, key=lambda other: other.index).id]
         self.event(
             "job.ended", job.id, f"{job.kind} {job.state}{': ' + job.error if job.error else ''}", job=job.id
         )

@@ -19,6 +19,8 @@ from statemachine.commands import (
 from statemachine.draft import Draft
 from statemachine.lifecycle import COUNTED, FORGETTABLE, IN_SERVICE, UNDERWAY, Trigger
 from statemachine.model import (
+    EPOCH_MAX,
+    ERROR_CHARS_MAX,
     NODES_MAX,
     TOMBSTONES_MAX,
     Maintenance,
@@ -63,7 +65,7 @@ def _bad_name(name: str) -> Rejected | None:
     )
 
 
-def _bad_labels(labels: dict[str, str]) -> Rejected | None:
+def bad_labels(labels: dict[str, str]) -> Rejected | None:
     bad = sorted(
         f"{key}={value}"
         for key, value in labels.items()
@@ -91,6 +93,16 @@ def _bad_role(draft: Draft, role: str) -> Rejected | None:
     )
 
 
+def busy(node: Node) -> Rejected:
+    """Return the refusal of what cannot be done while a job holds `node`."""
+    return Rejected(
+        reason=Reason.BUSY,
+        message=f"node {node.name} is held by job {node.job}",
+        offenders=(node.name,),
+        hint=f"wait for it, or cancel it: `hamgr job cancel {node.job}`",
+    )
+
+
 def changed_since(node: Node, if_index: int | None) -> Rejected | None:
     """Return the refusal of a write whose caller saw an older version of `node`."""
     if if_index is None or if_index == node.index:
@@ -106,7 +118,7 @@ def changed_since(node: Node, if_index: int | None) -> Rejected | None:
 def add_node(draft: Draft, command: AddNode) -> Outcome:
     if (
         refusal := _bad_name(command.node)
-        or _bad_labels(dict(command.labels))
+        or bad_labels(dict(command.labels))
         or _bad_role(draft, command.role)
     ):
         return refusal
@@ -145,11 +157,13 @@ def edit_node(draft: Draft, command: EditNode) -> Outcome:
         return refusal
     labels = {**node.labels, **(command.labels or {})}
     labels = {key: value for key, value in labels.items() if value}
-    if refusal := _bad_labels(labels):
+    if refusal := bad_labels(labels):
         return refusal
     role = node.role if command.role is None else command.role
     if role != node.role:
-        if node.status in COUNTED | UNDERWAY:
+        if node.job:
+            return busy(node)
+        if node.status in COUNTED | UNDERWAY or node.bundle:
             return Rejected(
                 reason=Reason.WRONG_STATUS,
                 message=f"node {node.name} is {node.status} as {node.role}; its role cannot be changed now",
@@ -193,12 +207,7 @@ def forget_node(draft: Draft, command: ForgetNode) -> Outcome:
     if refusal := changed_since(node, command.if_index):
         return refusal
     if node.job:
-        return Rejected(
-            reason=Reason.BUSY,
-            message=f"node {node.name} is held by job {node.job}",
-            offenders=(node.name,),
-            hint=f"wait for it, or cancel it: `hamgr job cancel {node.job}`",
-        )
+        return busy(node)
     if node.status not in FORGETTABLE and not command.force:
         return Rejected(
             reason=Reason.WRONG_STATUS,
@@ -235,7 +244,13 @@ def set_presence(draft: Draft, node: Node, presence: Presence, reason: str) -> N
     health = Health.UNKNOWN if presence is Presence.UNREACHABLE else node.health
     seen_at = draft.at if presence is Presence.REACHABLE else node.seen_at
     return draft.put_node(
-        replace(node, presence=presence, presence_reason=reason, health=health, seen_at=seen_at)
+        replace(
+            node,
+            presence=presence,
+            presence_reason=reason[:ERROR_CHARS_MAX],
+            health=health,
+            seen_at=seen_at,
+        )
     )
 
 
@@ -245,6 +260,12 @@ def admit(draft: Draft, sighting: Sighting, *, job: JobId) -> NodeName | Rejecte
         return refusal
     if not sighting.machine_id or not sighting.host_key:
         return invalid(f"{sighting.endpoint} gave no machine id or no host key", str(sighting.endpoint))
+    if not 0 <= sighting.epoch <= EPOCH_MAX:
+        return invalid(
+            f"{sighting.endpoint} says that it has seen epoch {sighting.epoch}, which nobody can follow",
+            str(sighting.endpoint),
+            hint="its fence is damaged or forged: reinstall the node, or remove the fence by hand",
+        )
     node = _known(draft, sighting)
     if isinstance(node, Rejected):
         return node
@@ -258,13 +279,16 @@ def admit(draft: Draft, sighting: Sighting, *, job: JobId) -> NodeName | Rejecte
             name=NodeName(sighting.name), status=Status.NEW, endpoint=sighting.endpoint, history=(line,)
         )
         draft.event("node.added", node.name, f"found at {sighting.endpoint}", job=job)
+    labels = {**draft.jobs[job].labels, **node.labels}
+    if refusal := bad_labels(labels):
+        return refusal
     node = replace(
         node,
         endpoint=sighting.endpoint,
         host_key=sighting.host_key,
         machine_id=sighting.machine_id,
         facts=dict(sighting.facts),
-        labels={**draft.jobs[job].labels, **node.labels},
+        labels=labels,
         epoch=max(node.epoch, sighting.epoch),
     )
     node = set_presence(draft, node, Presence.REACHABLE, "")

@@ -81,6 +81,8 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
 def submit_discovery(draft: Draft, command: SubmitDiscovery) -> Outcome:
     if refusal := _bad_numbers(draft, command.max_parallel, None):
         return refusal
+    if refusal := inventory.bad_labels(dict(command.labels)):
+        return refusal
     endpoints = {NodeName(str(endpoint)): endpoint for endpoint in command.endpoints}
     if not endpoints:
         return Rejected(reason=Reason.NO_TARGETS, message="no addresses were given")
@@ -100,7 +102,7 @@ def submit_discovery(draft: Draft, command: SubmitDiscovery) -> Outcome:
         endpoints=endpoints,
         sweep=command.sweep,
         readmit=command.readmit,
-        labels=dict(command.labels),
+        labels={key: value for key, value in command.labels.items() if value},
         submitted_at=command.at,
     )
     return _accept(draft, job)

@@ -7,6 +7,7 @@
    every replica answers `INTERNAL` at the same index, and goes on.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -32,8 +33,9 @@ from statemachine.commands import (
     SubmitJob,
 )
 from statemachine.draft import Draft
-from statemachine.model import State
+from statemachine.model import Node, State
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.words import NodeName
 
 
 def apply(state: State, command: Command) -> tuple[State, Outcome]:
@@ -109,7 +111,7 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
         case ClaimTask():
             return _then_settle(draft, tasks.claim_task(draft, command))
         case StartAttempt():
-            return tasks.start_attempt(draft, command)
+            return _then_settle(draft, tasks.start_attempt(draft, command))
         case FinishAttempt():
             return _then_settle(draft, tasks.finish_attempt(draft, command))
         case _:
@@ -117,7 +119,7 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
 
 
 def _then_settle(draft: Draft, outcome: Outcome) -> Outcome:
-    """Settle the other jobs too, when nodes left or entered service: their tasks may wait for that."""
+    """Settle the other jobs too, when what nodes serve as has changed: their tasks may wait for that."""
     if isinstance(outcome, Accepted) and _service_changed(draft):
         for job_id in draft.running:
             waves.settle(draft, job_id)
@@ -125,12 +127,11 @@ def _then_settle(draft: Draft, outcome: Outcome) -> Outcome:
 
 
 def _service_changed(draft: Draft) -> bool:
-    if draft.nodes is draft.before.nodes:
-        return False
-    if len(draft.nodes) != len(draft.before.nodes):
-        return True
     return any(
-        (node.status, node.maintenance) != (before.status, before.maintenance)
-        for node, before in zip(draft.nodes.values(), draft.before.nodes.values(), strict=True)
-        if node is not before
+        _service(draft.nodes, name) != _service(draft.before.nodes, name) for name in draft.changed_nodes
     )
+
+
+def _service(nodes: Mapping[NodeName, Node], name: NodeName) -> tuple[object, ...]:
+    node = nodes.get(name)
+    return (node.status, node.maintenance, node.role, node.bundle) if node else ()

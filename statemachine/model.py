@@ -43,6 +43,8 @@ RESULTS_MAX = 64
 OUTPUT_TAIL_BYTES_MAX = 1_024
 """What the log keeps of an attempt's output; all of it stays on the node."""
 ERROR_CHARS_MAX = 512
+EPOCH_MAX = 2**48
+"""The highest epoch that is believed of a node; leaves room for every claim there will ever be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import TypeAlias
 from statemachine.lifecycle import COUNTED
 from statemachine.manifest import Manifest, RoleSpec
 from statemachine.model import Node, State
-from statemachine.words import Digest, NodeName
+from statemachine.plans import role_of
+from statemachine.words import Digest, NodeName, Status
 
 Breaches: TypeAlias = dict[tuple[str, str], tuple[int, int]]
 """(role, required role) -> (how many there are, how many are needed)."""
@@ -22,10 +23,15 @@ Breaches: TypeAlias = dict[tuple[str, str], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A node as this rule sees it: a role, as one bundle defines it."""
+    """A node as this rule sees it: a role, as one bundle defines it.
+
+    Attributes:
+        serving: False for one that is being commissioned: it needs others, and nobody can lean on it yet.
+    """
 
     role: str
     bundle: Digest
+    serving: bool = True
 
 
 Census: TypeAlias = Counter[Member]
@@ -33,13 +39,19 @@ Census: TypeAlias = Counter[Member]
 
 
 def census(state: State, *, without: Iterable[NodeName] = ()) -> Census:
-    """Count the nodes that count, except those named."""
+    """Count the nodes that are in service or on their way into it, except those named."""
     gone = set(without)
-    return Counter(
-        Member(role=node.role, bundle=node.bundle)
+    serving = Counter(
+        (node.role, node.bundle)
         for node in state.nodes.values()
         if node.status in COUNTED and node.name not in gone
     )
+    found = Counter({Member(role=role, bundle=bundle): n for (role, bundle), n in serving.items()})
+    for node in state.nodes.values():
+        if node.status is Status.COMMISSIONING and node.name not in gone:
+            job = state.jobs[node.job]
+            found[Member(role=role_of(job, node), bundle=job.bundle, serving=False)] += 1
+    return found
 
 
 def breaches(state: State, present: Census) -> Breaches:
@@ -85,6 +97,22 @@ def refusal_of_addition(state: State, added: Mapping[NodeName, str], bundle: Dig
     ]
 
 
+def needs(state: State, role: str, bundle: Digest) -> bool:
+    """Return whether a node of `role` requires others at all."""
+    spec = _role(state, Member(role=role, bundle=bundle))
+    return bool(spec and spec.requires)
+
+
+def is_needed(state: State, node: Node) -> bool:
+    """Return whether any role of any bundle requires nodes of the role of `node`."""
+    return any(
+        requirement.role == node.role
+        for bundle in state.bundles.values()
+        for role in bundle.manifest.roles.values()
+        for requirement in role.requires
+    )
+
+
 def waits_to_enter(state: State, present: Census, role: str, bundle: Digest) -> list[str]:
     """Return what must be in service before one more node of `role` may be; empty when all of it is."""
     counts = _by_role(present)
@@ -99,7 +127,7 @@ def waits_to_enter(state: State, present: Census, role: str, bundle: Digest) -> 
 def waits_to_leave(state: State, present: Census, node: Node) -> list[str]:
     """Return what must leave service before `node` may; empty when it may go now."""
     member = Member(role=node.role, bundle=node.bundle)
-    if present[member] <= 0:
+    if node.status not in COUNTED:
         return []
     rest = present.copy()
     rest[member] -= 1
@@ -126,7 +154,7 @@ def rank(manifest: Manifest, role: str) -> int:
 def _by_role(present: Census) -> Counter[str]:
     counts: Counter[str] = Counter()
     for member, number in present.items():
-        counts[member.role] += number
+        counts[member.role] += number if member.serving else 0
     return counts
 
 

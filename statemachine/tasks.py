@@ -14,13 +14,25 @@ from statemachine import inventory, jobs, plans, undo, waves
 from statemachine.commands import ClaimTask, FinishAttempt, ReportSighting, ReportSilence, StartAttempt
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
-from statemachine.model import OUTPUT_TAIL_BYTES_MAX, RESULTS_MAX, Job, Result, Task
+from statemachine.model import ERROR_CHARS_MAX, OUTPUT_TAIL_BYTES_MAX, RESULTS_MAX, Job, Result, Task
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.plans import PlannedStep
-from statemachine.words import TASK_ENDED, Ending, JobId, JobKind, NodeName, Presence, StepClass, TaskState
+from statemachine.words import (
+    TASK_ENDED,
+    Ending,
+    JobId,
+    JobKind,
+    NodeName,
+    Phase,
+    Presence,
+    StepClass,
+    TaskState,
+)
 
 LOST_MAX = 3
 """How often a step may be lost before it counts as failed."""
+RETRIES_MAX = 32
+"""More are not granted: all results of a step must fit into `RESULTS_MAX`, or nobody could count them."""
 RETRY_DELAY_S_MAX = 60.0
 _WITHOUT_LAUNCH = frozenset({Ending.UNREACHABLE, Ending.REFUSED, Ending.CANCELLED, Ending.NOT_RUN})
 """What can be said of an attempt that was not announced."""
@@ -47,6 +59,14 @@ def _find(draft: Draft, job_id: JobId, name: NodeName) -> tuple[Job, Task] | Rej
     return job, task
 
 
+def _probed(draft: Draft, job_id: JobId, name: NodeName) -> tuple[Job, Task] | Rejected:
+    """Return the open task of a discover job; no other job's task ends by what a probe saw."""
+    found = _find(draft, job_id, name)
+    if isinstance(found, Rejected) or found[0].kind is JobKind.DISCOVER:
+        return found
+    return inventory.invalid(f"job {job_id} probes nothing; its tasks end by their steps", job_id)
+
+
 def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
     found = _find(draft, command.job, command.node)
     if isinstance(found, Rejected):
@@ -57,11 +77,9 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
         return inventory.invalid(f"job {job.id} has no task on a node {command.node} that could be claimed")
     epoch = node.epoch + 1
     if task.state is TaskState.QUEUED:
-        if all(other.node != task.node for other in waves.startable(draft.before, job)):
+        if not waves.may_begin(draft.before, job, task):
             return _stale(f"job {job.id} on {node.name} may not begin yet", node.name)
         node = replace(node, returns_to=node.status)
-        if job.kind is JobKind.COMMISSION:
-            node = replace(node, role=plans.role_of(job, node), bundle=job.bundle)
         draft.put_node(node)
         if trigger := CLAIM_TRIGGERS.get(job.kind):
             node = draft.move(node.name, trigger, job=job.id)
@@ -82,6 +100,8 @@ def _owed(
     if isinstance(found, Rejected):
         return found
     job, task = found
+    if task.state is not TaskState.RUNNING:
+        return _stale(f"job {job_id} on {name} is {task.state}; nobody has claimed it", name)
     if epoch != task.epoch:
         return _stale(f"job {job_id} on {name} is claimed under epoch {task.epoch}, not {epoch}", name)
     planned = plans.owed_step(draft.before, job, task)
@@ -100,14 +120,14 @@ def start_attempt(draft: Draft, command: StartAttempt) -> Outcome:
         task = replace(task, launched_at=command.at, touched=task.touched or not planned.spec.check)
         draft.put_task(job.id, task)
         node = draft.nodes[command.node]
-        bundle = plans.bundle_of(job, node, task.phase)
-        if job.kind is JobKind.UPGRADE and not planned.spec.check and node.bundle != bundle:
-            draft.put_node(replace(node, bundle=bundle))
+        role, bundle = plans.role_of(job, node), plans.bundle_of(job, node, task.phase)
+        if not planned.spec.check and (node.role, node.bundle) != (role, bundle):
+            draft.put_node(replace(node, role=role, bundle=bundle))
     return Accepted(index=draft.index, ref=command.node, epoch=task.epoch)
 
 
 def finish_attempt(draft: Draft, command: FinishAttempt) -> Outcome:
-    result = replace(command.result, output_tail=command.result.output_tail[-OUTPUT_TAIL_BYTES_MAX:])
+    result = _bounded(command.result)
     found = _owed(draft, command.job, command.node, command.epoch, result.step, result.attempt)
     if isinstance(found, Rejected):
         return found
@@ -137,6 +157,11 @@ def finish_attempt(draft: Draft, command: FinishAttempt) -> Outcome:
     return Accepted(index=draft.index, ref=task.node, epoch=task.epoch)
 
 
+def _bounded(result: Result) -> Result:
+    tail = result.output_tail.encode()[-OUTPUT_TAIL_BYTES_MAX:].decode(errors="ignore")
+    return replace(result, output_tail=tail, error=result.error[:ERROR_CHARS_MAX])
+
+
 def describe(result: Result) -> str:
     """Return how an attempt ended, for people."""
     if result.ending is Ending.EXITED:
@@ -152,6 +177,11 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
     while task.state is TaskState.RUNNING:
         if plans.owed_step(draft.view, job, task) is not None:
             return
+        if task.cursor == 0 and task.phase in (Phase.VERIFY, Phase.REVERIFY):
+            undo.fail_phase(draft, job, task, "nothing verifies the role, so nobody could say that it works")
+            job = draft.jobs[job_id]
+            task = job.tasks[name]
+            continue
         way = plans.PHASES[job.kind] if task.phase in plans.PHASES[job.kind] else plans.UNDO_PHASES[job.kind]
         rest = way[way.index(task.phase) + 1 :]
         if rest:
@@ -174,20 +204,22 @@ def _pass(draft: Draft, job: Job, task: Task) -> None:
 
 
 def _again(draft: Draft, job: Job, task: Task, *, delay_s: float, checking: bool = False) -> None:
-    attempt = task.attempt if checking else task.attempt + 1
+    attempt = task.attempt if checking and not task.checking else task.attempt + 1
     draft.put_task(
         job.id,
         replace(task, attempt=attempt, checking=checking, not_before=draft.at + delay_s if delay_s else 0.0),
     )
 
 
-def _count(task: Task, planned: PlannedStep, *endings: Ending) -> int:
-    return sum(1 for result in task.results if result.step == planned.key and result.ending in endings)
+def _count(task: Task, planned: PlannedStep, *endings: Ending, checks: bool = False) -> int:
+    keys = (planned.key, f"{planned.key}.check") if checks else (planned.key,)
+    return sum(1 for result in task.results if result.step in keys and result.ending in endings)
 
 
 def _failed(draft: Draft, job: Job, task: Task, planned: PlannedStep, result: Result) -> None:
     failures = _count(task, planned, Ending.EXITED, Ending.TIMED_OUT)
-    if failures <= planned.spec.retries and not task.cancel:
+    stopping = task.cancel and task.phase not in plans.UNDO_PHASES[job.kind]
+    if failures <= min(planned.spec.retries, RETRIES_MAX) and not stopping:
         delay_s = min(planned.spec.retry_delay_s * 2 ** min(failures - 1, 16), RETRY_DELAY_S_MAX)
         _again(draft, job, task, delay_s=delay_s)
     else:
@@ -195,8 +227,9 @@ def _failed(draft: Draft, job: Job, task: Task, planned: PlannedStep, result: Re
 
 
 def _lost(draft: Draft, job: Job, task: Task, planned: PlannedStep) -> None:
-    lost = _count(task, planned, Ending.LOST)
-    if planned.spec.step_class is StepClass.ONCE:
+    lost = _count(task, planned, Ending.LOST, checks=True)
+    step_class = StepClass.IDEMPOTENT if planned.spec.check else planned.spec.step_class
+    if step_class is StepClass.ONCE:
         undo.quarantine(
             draft,
             job,
@@ -206,7 +239,7 @@ def _lost(draft: Draft, job: Job, task: Task, planned: PlannedStep) -> None:
     elif lost > LOST_MAX:
         undo.fail_phase(draft, job, task, f"{planned.key} was lost {lost} times")
     else:
-        checking = planned.spec.step_class is StepClass.CHECKABLE and not task.checking
+        checking = step_class is StepClass.CHECKABLE
         _again(draft, job, task, delay_s=0.0, checking=checking)
 
 
@@ -223,7 +256,7 @@ def _out_of_reach(draft: Draft, job: Job, task: Task, result: Result, *, launche
 
 
 def report_sighting(draft: Draft, command: ReportSighting) -> Outcome:
-    found = _find(draft, command.job, command.task)
+    found = _probed(draft, command.job, command.task)
     if isinstance(found, Rejected):
         return found
     job, task = found
@@ -239,7 +272,7 @@ def report_sighting(draft: Draft, command: ReportSighting) -> Outcome:
 
 
 def report_silence(draft: Draft, command: ReportSilence) -> Outcome:
-    found = _find(draft, command.job, command.task)
+    found = _probed(draft, command.job, command.task)
     if isinstance(found, Rejected):
         return found
     job, task = found

@@ -35,7 +35,7 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
         node = _judge(draft, node, Health.UNKNOWN, job)
     else:
         node = draft.move(node.name, Trigger.VERIFIED, job=job.id)
-        node = replace(node, bundle=job.bundle, last_good=job.bundle)
+        node = replace(node, role=plans.role_of(job, node), bundle=job.bundle, last_good=job.bundle)
         node = _judge(draft, node, Health.VERIFIED, job)
     draft.put_node(replace(node, error="", returns_to=None))
     waves.end_task(draft, job.id, task, TaskState.SUCCEEDED)
@@ -57,7 +57,13 @@ def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
         draft.put_task(
             job.id,
             replace(
-                task, phase=undo_phases[0], cursor=0, attempt=1, checking=False, not_before=0.0, failure=why
+                task,
+                phase=undo_phases[0],
+                cursor=0,
+                attempt=1,
+                checking=False,
+                not_before=0.0,
+                failure=why[:ERROR_CHARS_MAX],
             ),
         )
         draft.event("task.undo", task.node, why, job=job.id)
@@ -96,8 +102,6 @@ def _give_back(draft: Draft, job: Job, task: Task, why: str) -> None:
     node = task_node(draft, task)
     before = node.returns_to or node.status
     node = draft.move(node.name, _GIVES_BACK[before], job=job.id, reason=f"{why}; the node was not touched")
-    if job.kind is JobKind.COMMISSION and before is not Status.QUARANTINED:
-        node = replace(node, bundle=Digest(""), last_good=Digest(""))
     _end(draft, job, task, node, why)
 
 

@@ -52,11 +52,16 @@ def resolve(named_layers: tuple[tuple[str, Mapping[str, Value]], ...]) -> dict[s
 
 def origins(named_layers: tuple[tuple[str, Mapping[str, Value]], ...]) -> dict[str, str]:
     """Return, for each value by its dotted path, the name of the layer that it came from."""
-    values = dict(_paths(resolve(named_layers)))
+    result: dict[str, Value] = {}
     found: dict[str, str] = {}
     for name, layer in named_layers:
-        found.update({path: name for path, _ in _paths(layer) if path in values})
-    return {path: found[path] for path in values}
+        before, result = dict(_paths(result)), merged(result, layer)
+        said = {path for path, _ in _paths(layer)}
+        found = {
+            path: found[path] if path in found and path not in said and before[path] == value else name
+            for path, value in _paths(result)
+        }
+    return found
 
 
 def _paths(values: Mapping[str, Value], prefix: str = "") -> Iterator[tuple[str, Value]]:

@@ -6,12 +6,13 @@
    with the reason, so that every job ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 from statemachine import inventory, requirements
 from statemachine.draft import Draft
-from statemachine.model import Job, State, Task
+from statemachine.model import ERROR_CHARS_MAX, Job, State, Task
 from statemachine.plans import role_of
 from statemachine.requirements import Census
 from statemachine.words import TASK_ENDED, JobId, JobKind, JobState, TaskState
@@ -29,26 +30,34 @@ def open_wave(job: Job) -> list[Task]:
     return found
 
 
-def waits_for(state: State, job: Job, task: Task, present: Census) -> list[str]:
-    """Return what a queued task of the open wave waits for; empty when it may begin."""
+def waits_for(state: State, job: Job, task: Task, present: Callable[[], Census]) -> list[str]:
+    """Return what a queued task of the open wave waits for; empty when it may begin.
+
+    Args:
+        present: Counts the nodes in service; asked only where a role requires something.
+    """
     node = state.nodes.get(task.node)
     if node is None:
         return []
-    if job.kind is JobKind.COMMISSION:
-        return requirements.waits_to_enter(state, present, role_of(job, node), job.bundle)
-    if job.kind is JobKind.DECOMMISSION:
-        return requirements.waits_to_leave(state, present, node)
+    if job.kind is JobKind.COMMISSION and requirements.needs(state, role_of(job, node), job.bundle):
+        return requirements.waits_to_enter(state, present(), role_of(job, node), job.bundle)
+    if job.kind is JobKind.DECOMMISSION and requirements.is_needed(state, node):
+        return requirements.waits_to_leave(state, present(), node)
     return []
+
+
+def may_begin(state: State, job: Job, task: Task) -> bool:
+    """Return whether a queued task may be claimed now."""
+    wave = open_wave(job)
+    return wave[0].wave == task.wave and not waits_for(state, job, task, lambda: requirements.census(state))
 
 
 def startable(state: State, job: Job) -> Iterator[Task]:
     """Yield the queued tasks that may begin now."""
-    present: Census | None = None
+    present = cache(lambda: requirements.census(state))
     for task in open_wave(job):
-        if task.state is TaskState.QUEUED:
-            present = requirements.census(state) if present is None else present
-            if not waits_for(state, job, task, present):
-                yield task
+        if task.state is TaskState.QUEUED and not waits_for(state, job, task, present):
+            yield task
 
 
 def settle(draft: Draft, job_id: JobId) -> None:
@@ -70,6 +79,7 @@ def settle(draft: Draft, job_id: JobId) -> None:
 
 def end_task(draft: Draft, job_id: JobId, task: Task, state: TaskState, error: str = "") -> None:
     """End a task and free its node; the caller settles the job afterwards."""
+    error = error[:ERROR_CHARS_MAX]
     draft.put_task(job_id, replace(task, state=state, error=error, ended_at=draft.at, launched_at=None))
     node = draft.nodes.get(task.node)
     if node is not None and node.job == job_id:
@@ -79,11 +89,13 @@ def end_task(draft: Draft, job_id: JobId, task: Task, state: TaskState, error: s
 
 def _stopped(job: Job, wave: list[Task]) -> list[tuple[Task, str]]:
     """Return all that has not begun, when the waves before had too many failures."""
+    if job.max_failed is None:
+        return []
     begun = any(
         task.wave == wave[0].wave and task.state is not TaskState.QUEUED for task in job.tasks.values()
     )
     failed = [task.node for task in job.tasks.values() if task.state is TaskState.FAILED]
-    if job.max_failed is None or begun or len(failed) <= job.max_failed:
+    if begun or len(failed) <= job.max_failed:
         return []
     reason = f"the job stopped after {len(failed)} failed: {', '.join(failed[:5])}"
     return [(task, reason) for task in job.tasks.values() if task.state is TaskState.QUEUED]
@@ -104,7 +116,7 @@ def _hopeless(draft: Draft, job: Job, wave: list[Task]) -> list[tuple[Task, str]
     if any(task.state is not TaskState.QUEUED for task in wave):
         return []
     state = draft.view
-    present = requirements.census(state)
+    present = cache(lambda: requirements.census(state))
     reasons = [(task, waits_for(state, job, task, present)) for task in wave]
     if not all(reason for _, reason in reasons):
         return []

@@ -1,0 +1,1 @@
+"""The proof of the state machine: its rules as sentences, and its invariants under arbitrary commands."""
