@@ -79,8 +79,11 @@ pipe
     capper=$!
     exec 5<&-
     cd "${HAMGR_ROOT:-/}" || exit 74
-    umask 022
-    LC_ALL=C.UTF-8 /bin/sh "$4" </dev/null >&4 2>&1 4>&- 6>&-
+    ( # not a plain command: some shells would close 6 in the supervisor as well for as long as that runs
+        umask 022
+        export LC_ALL=C.UTF-8
+        exec /bin/sh "$4" </dev/null >&4 2>&1 4>&- 6>&-
+    )
     rc=$?
     exec 4>&-
     set_mark ended $rc

@@ -10,8 +10,9 @@ verb_run() { # EPOCH JOB STEP ATTEMPT WAIT_S OUTPUT_MAX SIZE SHA256
     case $8 in *[!0-9a-f]*) misused 'SHA256 must be lower case hexadecimal' ;; esac
     [ ${#8} -eq 64 ] || misused 'SHA256 must have 64 digits'
     [ -f "$0" ] || misused 'run needs the runner as a file'
-    # The other tools fail before anything is done, and are named then; these would fail after the launch.
-    { command -v setsid && command -v env && command -v tee; } >/dev/null || refuse_if_tools_are_missing
+    # The other tools fail before anything is done, and are named then.
+    { command -v flock && command -v setsid && command -v env && command -v tee; } >/dev/null ||
+        refuse_if_tools_are_missing
     output_max=$6 script_bytes=$7 sha256=$8
     refuse_if_stale
     make_state

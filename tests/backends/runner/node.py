@@ -1,7 +1,6 @@
 """A node in a folder: runs the real script under a real shell, and reads its answers with the real parser."""
 
 import contextlib
-import hashlib
 import os
 import signal
 import subprocess
@@ -37,6 +36,7 @@ class Node:
         self.environment = {**environment, "HAMGR_ROOT": str(root)}
         self.runner = root.parent / "runner"
         self.runner.write_bytes(script.TEXT)
+        self._callers: list[subprocess.Popen[bytes]] = []
 
     def popen(self, words: list[str], stdin: bytes = b"", **environment: str) -> subprocess.Popen[bytes]:
         """Start a verb; its whole standard input has been written when this returns."""
@@ -53,6 +53,7 @@ class Node:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         process.stdin = None
+        self._callers.append(process)
         return process
 
     def call(self, words: list[str], stdin: bytes = b"", **environment: str) -> tuple[int, bytes, bytes]:
@@ -66,7 +67,13 @@ class Node:
         answers.parse_fence("node", stdout, status, epoch=epoch)
 
     def run(
-        self, epoch: int, attempt: AttemptKey, text: str | bytes, *, wait_s: float = 10.0, bytes_max: int = 65536
+        self,
+        epoch: int,
+        attempt: AttemptKey,
+        text: str | bytes,
+        *,
+        wait_s: float = 10.0,
+        bytes_max: int = 65536,
     ) -> AttemptStatus:
         status, stdout, _ = self.call(*run_call(epoch, attempt, text, wait_s=wait_s, bytes_max=bytes_max))
         return answers.parse_status("node", stdout, status)
@@ -90,7 +97,9 @@ class Node:
     def files(self) -> dict[str, bytes]:
         """Everything that is in the folder; what a refused verb must leave as it was."""
         return {
-            str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()
+            str(path.relative_to(self.root)): path.read_bytes()
+            for path in self.root.rglob("*")
+            if path.is_file()
         }
 
     def processes(self) -> list[int]:
@@ -114,6 +123,16 @@ class Node:
                         return process
         raise AssertionError("no supervisor is running")
 
+    def close(self) -> None:
+        """End every caller and every process of every attempt."""
+        for caller in self._callers:
+            caller.kill()
+            for stream in (caller.stdout, caller.stderr):
+                assert stream is not None
+                stream.close()
+            caller.wait(timeout=DEADLINE_S)
+        self.end_everything()
+
     def end_everything(self) -> None:
         for process in self.processes():
             with contextlib.suppress(OSError):
@@ -132,7 +151,3 @@ def run_call(
 ) -> tuple[list[str], bytes]:
     body = text.encode() if isinstance(text, str) else text
     return script.run_words(epoch, attempt, body, wait_s=wait_s, output_bytes_max=bytes_max), body
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -48,7 +48,7 @@ def test_several_callers_wait_for_the_same_end(node: Node) -> None:
 
 def test_a_waiting_caller_does_not_hold_up_other_verbs(quick_node: Node) -> None:
     waiting = quick_node.popen(*run_call(1, key(), quick_node.gate("g")))
-    until(lambda: quick_node.launches(), what="it never started")
+    until(quick_node.launches, what="it never started")
     assert quick_node.status(2, key()).state is AttemptState.RUNNING
     quick_node.fence(3)
     quick_node.open("g")
@@ -148,7 +148,7 @@ def test_a_caller_that_dies_while_it_waits_changes_nothing_for_the_attempt(node:
     assert caller.stdin is not None
     caller.stdin.write(body)
     caller.stdin.flush()
-    until(lambda: node.launches(), what="it never started")
+    until(node.launches, what="it never started")
     os.killpg(caller.pid, signal.SIGKILL)
     caller.communicate(timeout=20)
     node.open("g")

@@ -1,0 +1,83 @@
+"""Many callers at once, from two epochs, with a fence in the middle: each effect exactly once."""
+
+import subprocess
+from random import Random
+
+import pytest
+
+from backends.ports import AttemptState, AttemptStatus, NodeBusy, StaleEpoch
+from backends.runner import answers, script
+from tests.backends.runner.node import Node, key, run_call
+
+STARTS = 12
+
+
+def parse(process: subprocess.Popen[bytes]) -> AttemptStatus | StaleEpoch | NodeBusy:
+    """Return what the caller is told; any other error fails the test."""
+    stdout, _ = process.communicate(timeout=20)
+    try:
+        return answers.parse_status("node", stdout, process.returncode)
+    except (StaleEpoch, NodeBusy) as error:
+        return error
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_starts_from_two_epochs_with_a_fence_between_take_effect_once(quick_node: Node, seed: int) -> None:
+    old, new = 10 + 2 * seed, 11 + 2 * seed
+    text = f'echo "$HAMGR_EPOCH" >>"{quick_node.root}/effects"'
+    order = [old] * (STARTS // 2) + [new] * (STARTS // 2) + [None]
+    Random(seed).shuffle(order)
+    quick_node.fence(old)
+    running = []
+    for epoch in order:
+        call = (script.fence_words(new, "j"), b"") if epoch is None else run_call(epoch, key(), text)
+        running.append((epoch, quick_node.popen(*call)))
+    results = [(epoch, parse(process)) for epoch, process in running if epoch is not None]
+    for epoch, process in running:
+        if epoch is None:
+            stdout, _ = process.communicate(timeout=20)
+            answers.parse_fence("node", stdout, process.returncode, epoch=new)
+    effects = (quick_node.root / "effects").read_text().split()
+    assert len(effects) == 1
+    assert quick_node.launches() == [f"{effects[0]} j s 1"]
+    for epoch, result in results:
+        if epoch == new:
+            assert isinstance(result, AttemptStatus)
+        assert isinstance(result, StaleEpoch) or getattr(result, "state", None) is AttemptState.DONE
+    started = [result for _, result in results if getattr(result, "adopted", True) is False]
+    assert len(started) == 1
+
+
+def test_nothing_of_an_old_epoch_begins_after_the_fence_has_answered(quick_node: Node) -> None:
+    for round_number in range(6):
+        old, new = 10 + 2 * round_number, 11 + 2 * round_number
+        quick_node.fence(old)
+        log = f'echo "$HAMGR_EPOCH" >>"{quick_node.root}/effects"'
+        late = [quick_node.popen(*run_call(old, key(step=f"s{n}", attempt=old), log)) for n in range(6)]
+        quick_node.fence(new)
+        launched = quick_node.launches()
+        for process in late:
+            parse(process)
+        assert quick_node.launches() == launched
+
+
+def test_only_one_of_many_different_attempts_gets_the_node(quick_node: Node) -> None:
+    text = f'echo x >>"{quick_node.root}/effects"; {quick_node.gate("g")}'
+    calls = [run_call(1, key(step=f"s{n}"), text, wait_s=0) for n in range(8)]
+    results = [parse(process) for process in [quick_node.popen(*call) for call in calls]]
+    running = [result for result in results if not isinstance(result, NodeBusy)]
+    assert len(running) == 1
+    assert len(quick_node.launches()) == 1
+    quick_node.open("g")
+
+
+def test_steps_that_follow_each_other_at_once_are_never_refused_as_busy(quick_node: Node) -> None:
+    for number in range(1, 16):
+        text = "sleep 0.01"
+        callers = [quick_node.popen(*run_call(1, key(attempt=number), text)) for _ in range(3)]
+        first = callers[0].communicate(timeout=20)
+        assert answers.parse_status("node", first[0], callers[0].returncode).state is AttemptState.DONE
+        assert quick_node.run(1, key(step="next", attempt=number), "true").state is AttemptState.DONE
+        for process in callers[1:]:
+            parse(process)
+    assert len(quick_node.launches()) == 30
