@@ -58,6 +58,9 @@ def test_a_program_that_is_asked_to_end_says_how(lab: Lab, place: str, tmp_path:
     polite = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done"
     program = lab.spawn(place, "sh", "-c", polite, log=tmp_path / "log")
     lab.wait("it", lambda: "ready" in program.tail())
+    program.stop()
+    lab.wait("the stop", lambda: Path(f"/proc/{program.pid}/stat").read_text().split()[2] == "T")
+    program.resume()
     assert program.terminate() == 7
 
 
@@ -92,18 +95,20 @@ def test_renewed_hosts_are_other_machines(lab: Lab) -> None:
     assert not keys & {lab.host_key("n1"), lab.host_key("n2")}
 
 
-def test_repair_undoes_every_fault(lab: Lab) -> None:
+def test_repair_undoes_every_fault_and_keeps_the_machines(lab: Lab) -> None:
+    machines = [lab.read(host, "/etc/machine-id") for host in lab.hosts]
     lab.kill("n1")
     lab.freeze("n2")
     lab.link("n3", up=False)
-    lab.delay("n4", 500)
+    lab.delay("n4", 150)
     lab.partition(["n5"], ["hub"])
     lab.repair()
     for host in lab.hosts:
         lab.wait(f"{host} to be back", lambda host=host: reaches(lab, "hub", host))
     start = time.monotonic()
     assert reaches(lab, "hub", "n4")
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < 0.3
+    assert [lab.read(host, "/etc/machine-id") for host in lab.hosts] == machines
 
 
 def test_a_name_that_is_no_host_is_refused_and_nothing_is_made(lab: Lab) -> None:

@@ -5,7 +5,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.lab.kit import Lab
+import pytest
+
+from tests.lab.kit import Lab, Process
 from tests.lab.observe import reaches
 
 UDP_PORT = 9000
@@ -17,6 +19,23 @@ print("ready", flush=True)
 while True:
     print(receiver.recv(100).decode(), flush=True)
 """
+
+
+def send(lab: Lab, source: str, target: str, word: str = "hello") -> None:
+    datagram = f"echo {word} > /dev/udp/{lab.address(target)}/{UDP_PORT}"
+    lab.run(source, "bash", "-c", datagram, check=True)
+
+
+@pytest.fixture
+def heard(lab: Lab, tmp_path: Path) -> dict[str, Process]:
+    """What n1 and n2 print as datagrams arrive; both know each other's address already."""
+    receivers = {}
+    for host in ("n1", "n2"):
+        receiver = lab.spawn(host, "/usr/bin/python3", "-c", RECEIVER, log=tmp_path / host)
+        lab.wait("the receiver", lambda receiver=receiver: "ready" in receiver.tail())
+        receivers[host] = receiver
+    assert reaches(lab, "n1", "n2")
+    return receivers
 
 
 def test_a_partition_cuts_groups_off_and_healing_joins_them(lab: Lab) -> None:
@@ -33,26 +52,30 @@ def test_a_partition_cuts_groups_off_and_healing_joins_them(lab: Lab) -> None:
     lab.wait("n2 to be back", lambda: reaches(lab, "n1", "n2"))
 
 
-def test_a_block_is_one_way_even_when_addresses_must_be_asked_for_again(lab: Lab, tmp_path: Path) -> None:
-    receivers = {}
-    for host in ("n1", "n2"):
-        log = tmp_path / host
-        receivers[host] = lab.spawn(host, "/usr/bin/python3", "-c", RECEIVER, log=log)
-        lab.wait("the receiver", lambda log=log: "ready" in log.read_text())
+def test_a_partition_stops_datagrams_both_ways(lab: Lab, heard: dict[str, Process]) -> None:
+    lab.partition(["n1"], ["n2"])
+    send(lab, "n1", "n2")
+    send(lab, "n2", "n1")
+    lab.partition([], [])
+    send(lab, "n1", "n2", "later")
+    send(lab, "n2", "n1", "later")
+    for receiver in heard.values():
+        lab.wait("what was sent later", lambda receiver=receiver: "later" in receiver.tail())
+        assert "hello" not in receiver.tail()
 
-    def send(source: str, target: str) -> None:
-        lab.run(source, "bash", "-c", f"echo from-{source} > /dev/udp/{lab.address(target)}/{UDP_PORT}")
 
-    assert reaches(lab, "n1", "n2")
+def test_a_block_is_one_way_even_when_addresses_must_be_asked_for_again(
+    lab: Lab, heard: dict[str, Process]
+) -> None:
     lab.block("n2", "n1")
     lab.run("n1", "ip", "neigh", "flush", "dev", "eth0", check=True)
-    send("n2", "n1")
-    send("n1", "n2")
-    lab.wait("n2 to hear n1", lambda: "from-n1" in (tmp_path / "n2").read_text())
-    assert "from-n2" not in (tmp_path / "n1").read_text()
+    send(lab, "n2", "n1")
+    send(lab, "n1", "n2")
+    lab.wait("n2 to hear n1", lambda: "hello" in heard["n2"].tail())
     lab.heal()
-    send("n2", "n1")
-    lab.wait("n1 to hear n2", lambda: "from-n2" in (tmp_path / "n1").read_text())
+    send(lab, "n2", "n1", "later")
+    lab.wait("n1 to hear n2", lambda: "later" in heard["n1"].tail())
+    assert "hello" not in heard["n1"].tail()
 
 
 def test_a_delay_is_added_each_way_and_cuts_hold_meanwhile(lab: Lab) -> None:
