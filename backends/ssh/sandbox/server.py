@@ -1,5 +1,6 @@
 """The SSH servers of all practice nodes in one process, and what can befall a node."""
 
+import asyncio
 import contextlib
 import resource
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 import asyncssh
 
 from backends.ssh.keys import openssh_form
-from backends.ssh.sandbox.nodes import SandboxNode, new_boot, prepare
+from backends.ssh.sandbox.nodes import SandboxNode, environment, new_boot, prepare
 from backends.ssh.sandbox.processes import stop_processes
 from backends.ssh.sandbox.sessions import Command
 
@@ -121,11 +122,13 @@ class Sandbox:
         await self._machines[name].drop_connections()
 
     async def reboot(self, name: str) -> None:
-        """End everything that runs on the node and start it anew, with another boot id."""
+        """End everything that runs on the node and boot it: another boot id, enabled services started."""
         await self.stop(name)
         root = self._machines[name].root
         stop_processes(root)
         new_boot(root)
+        boot = await asyncio.create_subprocess_exec(root / "bin/systemctl", "default", env=environment(root))
+        await boot.wait()
         await self.start(name)
 
 
