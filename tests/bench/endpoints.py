@@ -58,7 +58,17 @@ def endpoints(directory: Path, count: int) -> Iterator[tuple[list[Endpoint], Pat
     authorized = make_ssh_key(key)
     found = [_prepare(directory, i, port, authorized) for i, port in enumerate(free_ports(count))]
     running = [
-        subprocess.Popen([sshd, "-D", "-e", "-f", str(node.root.parent / "sshd_config")]) for node in found
+        subprocess.Popen(
+            [
+                sshd,
+                "-D",
+                "-E",
+                str(node.root.parent / "sshd.log"),
+                "-f",
+                str(node.root.parent / "sshd_config"),
+            ]
+        )
+        for node in found
     ]
     try:
         for node in found:

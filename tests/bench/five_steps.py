@@ -33,15 +33,16 @@ commission:
   - name: config
     file: {{path: /etc/bench.conf, content: "version={version}\\n"}}
   - name: one
-    script: {{content: &work "mkdir -p $HAMGR_ROOT/var/bench; echo $HAMGR_STEP >> $HAMGR_ROOT/var/bench/log"}}
+    script: {{source: work.sh}}
   - name: two
-    script: {{content: *work}}
+    script: {{source: work.sh}}
   - name: three
-    script: {{content: *work}}
+    script: {{source: work.sh}}
 verify:
   - name: config
     file: {{path: /etc/bench.conf, content: "version={version}\\n"}}
 """
+WORK = "mkdir -p $HAMGR_ROOT/var/bench; echo $HAMGR_STEP >> $HAMGR_ROOT/var/bench/log\n"
 PLAYBOOK = """\
 - hosts: all
   gather_facts: false
@@ -59,6 +60,7 @@ def write_bundle(directory: Path, version: str) -> Path:
     component.mkdir(parents=True)
     (directory / "hamgr.yaml").write_text("version: 1\nroles:\n  bench: {components: [bench]}\n")
     (component / "component.yaml").write_text(COMPONENT.format(version=version))
+    (component / "work.sh").write_text(WORK)
     return directory
 
 
