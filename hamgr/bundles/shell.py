@@ -6,7 +6,6 @@
 """
 
 import base64
-import hashlib
 import shlex
 
 
@@ -47,12 +46,8 @@ def write_to(target: str, data: bytes) -> str:
 
 def _delimiter(body: str) -> str:
     """Return a word that is no line of `body`; equal bodies get the same one."""
-    number = 0
-    while True:
-        word = "END_" + hashlib.sha256(f"{number} {body}".encode()).hexdigest()[:16]
-        if word not in body:
-            return word
-        number += 1
+    lines = set(body.split("\n"))
+    return next(word for word in map("END_{}".format, range(len(lines) + 1)) if word not in lines)
 
 
 def _is_text(data: bytes) -> bool:

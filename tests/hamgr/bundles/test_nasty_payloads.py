@@ -9,7 +9,7 @@ PARTS = [
     "'", '"', '\\', '`touch canary`', '$(touch canary)', '${HOME}', '$((1/0))', '\n', '\r\n', '\t',
     ';touch canary;', '&& touch canary', '| touch canary', '> canary', '< /dev/zero', '*', '?',
     '[a-z]', '~', '!', '#', '%s%n', '\\n', '-', '--', '-rf', '-- touch canary', 'EOF',
-    '\nEOF\ntouch canary\n', '\nEND_\ntouch canary\n', "'; touch canary; '", '"; touch canary; "',
+    '\nEOF\ntouch canary\n', '\nEND_0\ntouch canary\n', "'; touch canary; '", '"; touch canary; "',
     "')\ntouch canary\n('", '\x01', '\x1b[31m', '\x7f', '\x81', '\x88', 'é', '€', '\u2028', '😀',
     ' ', '  ', '=', 'a=b', '{', '}', '{{', '}}', '{%', '#}', '(', ')', '\\\n', 'exit 0',
     '\ndone_ changed\n',

@@ -14,7 +14,7 @@ CONTENTS = {
     "no-newline-at-the-end": b"last line has none",
     "many-newlines": b"\n\n\nx\n\n",
     "shell": b"$HOME `id` $(id) \\ \\\\ \" ' ! # ; & | < > * ? [a] {a,b} ~ %s \\n\n",
-    "here-document": b"EOF\nEND_\nEND\n",
+    "here-document": b"EOF\nEND_0\nEND_1\nEND_3\ntouch canary\nEND_",
     "carriage-return": b"a\r\nb\r",
     "long-lines": b"x" * 100_000 + b"\n" + b"y" * 50_000,
     "utf-8": "äöü €  \u2028 \U0001f600 \u0081\u0088\n".encode(),

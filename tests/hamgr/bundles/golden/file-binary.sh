@@ -30,9 +30,9 @@ new=$folder/.${target##*/}.hamgr-new
 [ ! -e "$new" ] && [ ! -L "$new" ] || rm -f "$new" || fail "cannot remove the left-over $new"
 umask 077
 set -C
-base64 -d >"$new" <<'END_bd9cdcece7707e69' || fail "cannot write $new"
+base64 -d >"$new" <<'END_0' || fail "cannot write $new"
 iVBORwAK
-END_bd9cdcece7707e69
+END_0
 set +C
 have=$(sha256sum <"$new")
 [ "${have%% *}" = "$sum" ] || fail "what was written for $path is not what was sent; is the disk full?"

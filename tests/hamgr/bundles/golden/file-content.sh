@@ -30,9 +30,9 @@ new=$folder/.${target##*/}.hamgr-new
 [ ! -e "$new" ] && [ ! -L "$new" ] || rm -f "$new" || fail "cannot remove the left-over $new"
 umask 077
 set -C
-head -c 10 >"$new" <<'END_f716d9268a94b42b' || fail "cannot write $new"
+head -c 10 >"$new" <<'END_0' || fail "cannot write $new"
 no newline
-END_f716d9268a94b42b
+END_0
 set +C
 have=$(sha256sum <"$new")
 [ "${have%% *}" = "$sum" ] || fail "what was written for $path is not what was sent; is the disk full?"

@@ -40,9 +40,9 @@ new=$folder/.${target##*/}.hamgr-new
 [ ! -e "$new" ] && [ ! -L "$new" ] || rm -f "$new" || fail "cannot remove the left-over $new"
 umask 077
 set -C
-cat >"$new" <<'END_1aef006ed1f65467' || fail "cannot write $new"
+cat >"$new" <<'END_0' || fail "cannot write $new"
 port=8080
-END_1aef006ed1f65467
+END_0
 set +C
 have=$(sha256sum <"$new")
 [ "${have%% *}" = "$sum" ] || fail "what was written for $path is not what was sent; is the disk full?"

@@ -20,10 +20,10 @@ umask 077
 for old in "$box"/*; do
   [ ! -e "$old" ] || rm -f "$old"
 done
-cat >"$body" <<'END_adabdead6286a34f' || fail "cannot write $body"
+cat >"$body" <<'END_0' || fail "cannot write $body"
 #!/bin/sh -e
 echo m
-END_adabdead6286a34f
+END_0
 umask 022
 /bin/sh -e "$body" </dev/null
 code=$?

@@ -20,9 +20,9 @@ umask 077
 for old in "$box"/*; do
   [ ! -e "$old" ] || rm -f "$old"
 done
-cat >"$body" <<'END_e36363503135dca6' || fail "cannot write $body"
+cat >"$body" <<'END_0' || fail "cannot write $body"
 true
-END_e36363503135dca6
+END_0
 umask 022
 sh "$body" </dev/null
 code=$?
