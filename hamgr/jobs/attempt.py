@@ -6,13 +6,15 @@
    has passed without an answer. Then, and only then, it is recorded as unreachable.
 3. The step's time-out counts from the announcement, across leaders. What runs longer is killed on the
    node first and recorded afterwards.
-4. What is recorded as cancelled or timed out never begins afterwards: when the node does not know the attempt
+4. An attempt that was announced is adopted even where its script would be another one today, or none (the
+   variables changed under it): what counts is what the node has.
+5. What is recorded as cancelled or timed out never begins afterwards: when the node does not know the attempt
    and an order to start it may still be on its way, nothing is recorded before a newer epoch is on the node.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from backends.ports import (
@@ -31,13 +33,14 @@ from backends.ports import (
 )
 from hamgr.clock import Clock
 from statemachine.model import OUTPUT_TAIL_BYTES_MAX, Result
-from statemachine.work import StepDue
 from statemachine.words import Ending
+from statemachine.work import StepDue
 
 T = TypeVar("T")
 
 WAIT_S_MAX = 30.0
 """How long one call waits for an attempt before it looks again."""
+WATCH_PAUSE_S = 0.5
 RETRY_PAUSE_S_MIN = 0.2
 RETRY_PAUSE_S_MAX = 5.0
 
@@ -65,14 +68,23 @@ class GaveUp(Exception):
 
 
 class OrderUnderWay(Exception):
-    """An order to start may still reach the node; only the fence of a newer claim can make it come too late."""
+    """An order to start may still reach the node; only the fence of a newer claim makes it come too late."""
 
 
 class NodeCalls:
-    """Calls to one node under one claim, repeated through connection trouble."""
+    """Calls to one node under one claim, repeated through connection trouble.
+
+    `host` is asked anew for each try, so that a node that was discovered at another address is followed.
+    """
 
     def __init__(
-        self, *, executor: NodeExecutor, host: Host, epoch: int, job: str, settings: AttemptSettings
+        self,
+        *,
+        executor: NodeExecutor,
+        host: Callable[[], Host],
+        epoch: int,
+        job: str,
+        settings: AttemptSettings,
     ) -> None:
         self._executor = executor
         self._host = host
@@ -82,26 +94,55 @@ class NodeCalls:
 
     async def fence(self) -> None:
         """Make the node refuse older epochs, durably."""
-        await self._persist(lambda: self._executor.fence(self._host, self._epoch, job=self._job))
+        await self._persist(lambda: self._executor.fence(self._host(), self._epoch, job=self._job))
 
     async def run(self, due: StepDue, script: bytes, wait_s: float) -> AttemptStatus:
-        """Start or adopt the attempt and wait for its end, `wait_s` at most."""
+        """Start or adopt the attempt and wait for its end, `wait_s` at most.
+
+        Raises:
+            ScriptMismatch: It was started already, with another script.
+        """
         key = self.key(due)
         return await self._persist(
-            lambda: self._executor.run(self._host, self._epoch, key, script, wait_s=wait_s)
+            lambda: self._executor.run(self._host(), self._epoch, key, script, wait_s=wait_s)
         )
+
+    async def watch(self, due: StepDue, wait_s: float) -> AttemptStatus:
+        """Wait for the end of an attempt that was started with another script; `ABSENT` when none was."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + wait_s
+        key = self.key(due)
+        while True:
+            status = await self._persist(lambda: self._executor.status(self._host(), self._epoch, key))
+            if status.state is not AttemptState.RUNNING or loop.time() >= give_up_at:
+                break
+            await asyncio.sleep(WATCH_PAUSE_S)
+        if status.state not in (AttemptState.DONE, AttemptState.LOST):
+            return status
+        tail = await self._persist(
+            lambda: self._executor.read_log(
+                self._host(),
+                key,
+                offset=max(0, status.output_bytes - OUTPUT_TAIL_BYTES_MAX),
+                bytes_max=OUTPUT_TAIL_BYTES_MAX,
+            )
+        )
+        return replace(status, output=tail.data)
 
     async def kill(self, due: StepDue) -> AttemptStatus:
         """Kill the attempt's processes and say what is left."""
-        return await self._persist(lambda: self._executor.kill(self._host, self._epoch, self.key(due)))
+        return await self._persist(lambda: self._executor.kill(self._host(), self._epoch, self.key(due)))
 
     def key(self, due: StepDue) -> AttemptKey:
         return AttemptKey(job=self._job, step=due.key, attempt=due.attempt)
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `call` until it answers; raise `GaveUp` when it cannot, `StaleEpoch` when we are fenced."""
+        """Repeat `call` until it answers; raise `GaveUp` when it cannot, `StaleEpoch` when we are fenced.
+
+        Time counts from the first failure: a call may have waited long for a step on a node that was well.
+        """
         loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        began_s: float | None = None
         pause_s = RETRY_PAUSE_S_MIN
         while True:
             try:
@@ -112,8 +153,9 @@ class NodeCalls:
             except NodeBusy as error:
                 last = error
                 ending, deadline_s = Ending.REFUSED, self._settings.busy_deadline_s
-            except (Refused, CommandFailed, ScriptMismatch) as error:
+            except (Refused, CommandFailed) as error:
                 raise GaveUp(Ending.REFUSED, error.message) from error
+            began_s = loop.time() if began_s is None else began_s
             if loop.time() + pause_s - began_s > deadline_s:
                 raise GaveUp(ending, last.message) from last
             await asyncio.sleep(pause_s)
@@ -128,17 +170,25 @@ class Attempt:
         self._clock = clock
         self._stopping = stopping
         self._sent = False
+        self._other_script = False
 
-    async def finish(self, due: StepDue, script: bytes, launched_at: float) -> Result:
+    async def finish(self, due: StepDue, script: bytes | None, launched_at: float) -> Result:
         """Run the announced attempt to its end, and return what is to be recorded.
+
+        Args:
+            script: None when it cannot be prepared any more; then it is adopted, but not started.
+            launched_at: When it was announced, in Unix seconds.
 
         Raises:
             OrderUnderWay: It has to end and the node has not heard of it yet: claim anew, then ask again.
             GaveUp, StaleEpoch: The node could not be worked on.
         """
-        deadline = launched_at + due.step.spec.timeout_s
+        loop = asyncio.get_running_loop()
+        timeout_s = due.step.spec.timeout_s
+        # Another replica's clock announced it: never wait longer than the step may take, however wrong it is.
+        deadline = loop.time() + min(launched_at + timeout_s - self._clock.now(), timeout_s)
         while True:
-            left_s = deadline - self._clock.now()
+            left_s = deadline - loop.time()
             if left_s <= 0:
                 return await self._end(
                     due, Ending.TIMED_OUT, f"ran longer than {due.step.spec.timeout_s:g} s"
@@ -148,6 +198,13 @@ class Attempt:
                 return await self._end(due, Ending.CANCELLED, "an operator cancelled the job")
             if status.state is AttemptState.DONE:
                 return _result(due, status)
+            if status.state is AttemptState.ABSENT:
+                return Result(
+                    step=due.key,
+                    attempt=due.attempt,
+                    ending=Ending.NOT_RUN,
+                    error="it was announced, never started, and cannot be prepared any more",
+                )
             if status.state is AttemptState.LOST:
                 return Result(
                     step=due.key,
@@ -157,12 +214,11 @@ class Attempt:
                     output_tail=_text(status.output),
                 )
 
-    async def _run_or_stop(self, due: StepDue, script: bytes, wait_s: float) -> AttemptStatus | None:
+    async def _run_or_stop(self, due: StepDue, script: bytes | None, wait_s: float) -> AttemptStatus | None:
         """Run the attempt for a while; None as soon as an operator wants it to stop."""
         if self._stopping.is_set():
             return None
-        self._sent = True
-        running = asyncio.ensure_future(self._calls.run(due, script, wait_s))
+        running = asyncio.ensure_future(self._run(due, script, wait_s))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -171,6 +227,15 @@ class Attempt:
             running.cancel()
             stopping.cancel()
             await asyncio.gather(running, stopping, return_exceptions=True)
+
+    async def _run(self, due: StepDue, script: bytes | None, wait_s: float) -> AttemptStatus:
+        if script is not None and not self._other_script:
+            self._sent = True
+            try:
+                return await self._calls.run(due, script, wait_s)
+            except ScriptMismatch:
+                self._other_script = True
+        return await self._calls.watch(due, wait_s)
 
     async def _end(self, due: StepDue, ending: Ending, error: str) -> Result:
         """Kill the attempt; one that had ended by itself in the meantime is recorded as it ended."""

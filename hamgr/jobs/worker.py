@@ -23,6 +23,7 @@ from statemachine import work
 from statemachine.commands import ClaimTask, FinishAttempt, StartAttempt
 from statemachine.model import Node, Result, State
 from statemachine.outcomes import Accepted
+from statemachine.tasks import RETRY_DELAY_S_MAX
 from statemachine.words import Ending, JobId, NodeName, Phase
 from statemachine.work import StepDue
 
@@ -91,7 +92,7 @@ class TaskWorker:
             return
         calls = NodeCalls(
             executor=tools.executor,
-            host=host_of(tools.replica.state.nodes[self._node]),
+            host=lambda: host_of(tools.replica.state.nodes[self._node]),
             epoch=epoch,
             job=node_job(tools.replica.state, self._job),
             settings=tools.settings,
@@ -122,10 +123,12 @@ class TaskWorker:
             return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
         if not await self._wait_until(due):
             return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
+        script: bytes | None = None
         try:
             script = await tools.scripts.script(tools.replica.state, self._job, self._node, due)
         except CannotPrepare as error:
-            return _ended(due, Ending.NOT_RUN, str(error))
+            if due.launched_at is None:
+                return _ended(due, Ending.NOT_RUN, str(error))
         launched_at = due.launched_at
         if launched_at is None:
             launched_at = tools.clock.now()
@@ -148,11 +151,13 @@ class TaskWorker:
 
     async def _wait_until(self, due: StepDue) -> bool:
         """Wait for the back-off of a failed attempt; False when the job was cancelled meanwhile."""
-        delay_s = due.not_before - self._tools.clock.now()
+        delay_s = min(due.not_before - self._tools.clock.now(), RETRY_DELAY_S_MAX)  # clocks may disagree
         if delay_s <= 0:
             return True
         try:
-            await asyncio.wait_for(self._stopping(due).wait(), timeout=delay_s)
+            # not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event
+            async with asyncio.timeout(delay_s):
+                await self._stopping(due).wait()
         except TimeoutError:
             return True
         return False
