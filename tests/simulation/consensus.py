@@ -22,7 +22,7 @@ from statemachine.model import State
 from statemachine.outcomes import Outcome
 
 COMMIT_S = 0.002
-POLL_S = 0.05
+POLL_S = 0.2
 
 Observer = Callable[[State, Command, State, Outcome], None]
 
@@ -58,7 +58,9 @@ class Consensus:
         me = self.replicas[name]
         if not me.up or me.isolated:
             return False
-        return 2 * sum(other.up and not other.isolated for other in self.replicas.values()) > len(self.replicas)
+        return 2 * sum(other.up and not other.isolated for other in self.replicas.values()) > len(
+            self.replicas
+        )
 
     def elect(self, name: str) -> bool:
         """Let `name` lead a new term, if it can; the others hear of it in their own time."""

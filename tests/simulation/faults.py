@@ -157,5 +157,3 @@ class Storm:
     def _doubt(self) -> None:
         bad = self._random.choice((0.0, 0.02, 0.1))
         self._world.consensus.doubt = Doubt(answer_lost=bad, dropped=bad, refused=bad, late=bad)
-
-

@@ -60,7 +60,9 @@ class Figures:
 
     def line(self) -> str:
         """Return everything in one line."""
-        at = sum(number for name, number in self.counts.items() if name.startswith(("crash at", "isolated at")))
+        at = sum(
+            number for name, number in self.counts.items() if name.startswith(("crash at", "isolated at"))
+        )
         ended = ", ".join(f"{name[4:]} {number}" for name, number in self._of("job "))
         results = ", ".join(f"{name[7:]} {number}" for name, number in self._of("result "))
         faults = ", ".join(f"{name} {self.counts[name]}" for name in FAULTS)

@@ -50,6 +50,9 @@ class Records:
             yield f"{machine.name}: {key} was recorded twice: {known.ending}, {result.ending}"
         if problem := _untrue(result, machine.find(key), now):
             yield f"{machine.name}: {key} is recorded as {result.ending} {result.exit_code}, but {problem}"
+        same_key = machine.host_key == before.nodes[command.node].host_key
+        if result.ending is Ending.REFUSED and machine.find(key) and same_key:
+            yield f"{machine.name}: {key} is recorded as refused ({result.error}), but it was launched"
 
 
 def _untrue(result: Result, launch: Launch | None, now: float) -> str:
@@ -120,7 +123,8 @@ def _serving(state: State, node: Node, machine: Machine, now: float) -> Iterator
             yield f"{node.name} is {node.status} with {node.bundle[-2:]}, and {name} is not really there"
         for spec in manifest.components[name].verbs[Verb.VERIFY]:
             if not any(
-                (launch.order.component, launch.order.verb, launch.order.step) == (name, Verb.VERIFY, spec.name)
+                (launch.order.component, launch.order.verb, launch.order.step)
+                == (name, Verb.VERIFY, spec.name)
                 and launch.order.bundle == node.bundle
                 and launch.at >= worked
                 and launch.passed(now)

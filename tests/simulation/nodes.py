@@ -123,7 +123,9 @@ class Machine(MemoryNode):
         if order.works:
             self._touch(order, key.job)
         self.evidence.append(launch)
-        self.fate.launched(self, launch, nature if earlier == 0 else Nature(fails=0, lasts_s=0, reboots=False))
+        self.fate.launched(
+            self, launch, nature if earlier == 0 else Nature(fails=0, lasts_s=0, reboots=False)
+        )
         said = f"{order.step} on {self.name}\nhamgr: {'changed' if order.works else 'unchanged'}\n"
         return nature.lasts_s, exit_code, said.encode()
 
@@ -143,8 +145,10 @@ class Machine(MemoryNode):
     def _natural_exit(self, order: Order, key: AttemptKey, now: float) -> int:
         if order.checking:
             work = key.step.removesuffix(".check")
-            whole = any(l.key.job == key.job and l.key.step == work and l.passed(now) for l in self.evidence)
-            return 0 if whole else 1
+            whole = (
+                one.key.job == key.job and one.key.step == work for one in self.evidence if one.passed(now)
+            )
+            return 0 if any(whole) else 1
         if order.check:
             manifest = self.fate.manifest(order.bundle)
             return 0 if self.configured(order.component, Digest(order.bundle), manifest, now=now) else 1
@@ -162,9 +166,11 @@ class Machine(MemoryNode):
         while self._settled < len(self.evidence) and self.evidence[self._settled].ends_at <= now:
             launch = self.evidence[self._settled]
             found = self._components.get(launch.order.component)
-            if launch.order.works and found is not None and found.job == launch.key.job and launch.passed(now):
-                if (found.verb, found.bundle) == (launch.order.verb, launch.order.bundle):
-                    found.done.add(launch.order.step)
+            order = launch.order
+            made_of = (found.job, found.verb, found.bundle) if found is not None else None
+            same = made_of == (launch.key.job, order.verb, order.bundle)
+            if found and same and order.works and launch.passed(now):
+                found.done.add(order.step)
             self._settled += 1
 
 

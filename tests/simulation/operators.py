@@ -100,9 +100,7 @@ class Operators:
     async def _ask(self, make: Callable[..., Command], **fields: Any) -> None:
         """Propose, the same again and again, over any replica, until an answer comes or patience ends."""
         self._asked += 1
-        command = make(
-            request_id=RequestId(f"op-{self._asked}"), at=self._clock.now(), actor="ann", **fields
-        )
+        command = make(request_id=RequestId(f"op-{self._asked}"), at=self._clock.now(), actor="ann", **fields)
         self._count("requests")
         for _ in range(TRIES_MAX):
             up = [replica for replica in self._consensus.replicas.values() if replica.up]

@@ -98,9 +98,7 @@ class OrderSource:
 
     async def script(self, state: State, job: JobId, node: NodeName, due: StepDue) -> bytes:
         subject = state.nodes[node]
-        values = variables.resolve(
-            variables.layers(state, subject, due.step.bundle, job=state.jobs[job])
-        )
+        values = variables.resolve(variables.layers(state, subject, due.step.bundle, job=state.jobs[job]))
         if values.get(POISON) == due.step.component:
             raise CannotPrepare(f"{due.step.component} names a variable that the node has not")
         order = {
@@ -139,6 +137,4 @@ def nature_of(seed: str, machine: str, order: Order, *, hardship: float) -> Natu
         fails = random.choice((1, 1, 1, 2, 1_000_000))
     quick = order.check or order.checking or random.random() > hardship
     lasts_s = random.choice((0.0, 0.2, 1.0, 4.0)) if quick else random.choice((15.0, 40.0, 80.0, 300.0))
-    return Nature(
-        fails=fails, lasts_s=lasts_s, reboots=not order.check and random.random() < hardship / 3
-    )
+    return Nature(fails=fails, lasts_s=lasts_s, reboots=not order.check and random.random() < hardship / 3)

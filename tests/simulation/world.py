@@ -12,9 +12,9 @@ from random import Random
 
 from statemachine import requests
 from statemachine.commands import Command
-from statemachine.manifest import Manifest
 from statemachine.model import State
 from statemachine.outcomes import Outcome
+from statemachine.words import Digest
 from tests.simulation import laws, virtual_time
 from tests.simulation.consensus import Consensus
 from tests.simulation.faults import Storm
@@ -22,7 +22,7 @@ from tests.simulation.figures import Figures
 from tests.simulation.network import Network
 from tests.simulation.nodes import Fate, Launch, Machine
 from tests.simulation.operators import Operators
-from tests.simulation.orders import Nature, Order, manifest_of, nature_of
+from tests.simulation.orders import Nature, Order, nature_of
 from tests.simulation.replicas import Process
 
 STORM_S = 900.0
@@ -56,7 +56,12 @@ class World:
     """Everything that there is under one seed; use `judge`."""
 
     def __init__(
-        self, seed: int, *, replicas: int = 3, nodes: int | None = None, tell: Callable[[str], None] | None = None
+        self,
+        seed: int,
+        *,
+        replicas: int = 3,
+        nodes: int | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.seed = f"world {seed}"
         random = Random(self.seed)
@@ -67,7 +72,6 @@ class World:
         self._trace = hashlib.sha256()
         self._tell = tell
         self._records = laws.Records()
-        self._manifests: dict[str, Manifest] = {}
         self.network = Network(Random(f"{self.seed}/network"), self.count)
         names = [f"r{number}" for number in range(1, replicas + 1)]
         self.consensus = Consensus(
@@ -98,8 +102,8 @@ class World:
 
     def _machine(self, name: str, random: Random) -> Machine:
         fate = Fate(
-            nature=lambda machine, order: self._nature(machine, order),
-            manifest=lambda digest: self.consensus.states[-1].bundles[digest].manifest,  # type: ignore[index]
+            nature=self._nature,
+            manifest=lambda digest: self.consensus.states[-1].bundles[Digest(digest)].manifest,
             launched=self._launched,
             refused=self._refused,
             broken=self._break,
@@ -252,8 +256,9 @@ class World:
             if self.broken:
                 break
         self.figures.settled_s_max = loop.time() - calm_at
-        await asyncio.sleep(10.0)
-        self._judge()
+        if not self.broken:
+            await asyncio.sleep(10.0)
+            self._judge()
         self.figures.virtual_s = loop.time()
         elections.cancel()
         for process in self.processes.values():
@@ -274,7 +279,9 @@ class World:
             self._break(problem)
         for name, process in self.processes.items():
             if not process.idle:
-                self._break(f"{name} still has workers: {process.life.manager._running if process.life else ''}")
+                self._break(
+                    f"{name} still has workers: {process.life.manager._running if process.life else ''}"
+                )
             if self.consensus.replicas[name].state is not final:
                 self._break(f"{name} has not caught up")
 
