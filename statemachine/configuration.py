@@ -25,7 +25,15 @@ def found_cluster(draft: Draft, command: FoundCluster) -> Outcome:
 
 
 def set_globals(draft: Draft, command: SetGlobals) -> Outcome:
-    draft.set(globals=merged(draft.before.globals, command.variables))
+    seen = draft.before.globals_index
+    if command.if_index is not None and command.if_index != seen:
+        return Rejected(
+            reason=Reason.CHANGED,
+            message=f"the global variables are at index {seen}, not {command.if_index}",
+            offenders=("globals",),
+            hint="read them again and decide anew",
+        )
+    draft.set(globals=merged(draft.before.globals, command.variables), globals_index=draft.index)
     draft.event("config.globals", "globals", "global variables changed")
     return Accepted(index=draft.index)
 

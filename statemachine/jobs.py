@@ -298,6 +298,8 @@ def _breaks_requirement(
         broken = requirements.refusal_of_addition(draft.before, added, bundle)
     elif command.kind is JobKind.DECOMMISSION:
         broken = requirements.refusal_of_removal(draft.before, [node.name for node in nodes])
+    elif command.kind is JobKind.UPGRADE:
+        broken = requirements.refusal_of_upgrade(draft.before, nodes, bundle)
     else:
         return None
     if not broken:

@@ -98,3 +98,7 @@ def _arrows() -> Iterator[str]:
     for status in TRANSITIONS:
         if status in FORGETTABLE:
             yield f"    {status} --> [*]: forget"
+
+
+if __name__ == "__main__":
+    print(diagram(), end="")  # noqa: T201 - what README is made from

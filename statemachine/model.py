@@ -267,6 +267,7 @@ class State:
         requests: Answers by request id, in generations of bounded size, the newest first (see
             `statemachine.requests`).
         job_count: How many jobs there ever were; names the next one.
+        globals_index: Log index of the last change of `globals`.
         event_base: Events with an index up to this one may be gone.
     """
 
@@ -278,6 +279,7 @@ class State:
     bundles: Mapping[Digest, Bundle] = field(default_factory=dict)
     current_bundle: Digest = Digest("")
     globals: Mapping[str, Value] = field(default_factory=dict)
+    globals_index: int = 0
     tombstones: tuple[Tombstone, ...] = ()
     events: tuple[Event, ...] = ()
     event_base: int = 0

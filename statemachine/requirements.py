@@ -85,6 +85,14 @@ def refusal_of_removal(state: State, gone: Iterable[NodeName]) -> list[str]:
     return _worsened(breaches(state, census(state)), breaches(state, census(state, without=gone)))
 
 
+def refusal_of_upgrade(state: State, nodes: Iterable[Node], bundle: Digest) -> list[str]:
+    """Return why the nodes may not serve by `bundle`, whose roles may require more; empty when they may."""
+    nodes = list(nodes)
+    present = census(state, without=(node.name for node in nodes))
+    present.update(Member(role=node.role, bundle=bundle) for node in nodes)
+    return _worsened(breaches(state, census(state)), breaches(state, present))
+
+
 def refusal_of_addition(state: State, added: Mapping[NodeName, str], bundle: Digest) -> list[str]:
     """Return why the nodes may not enter service in these roles together; empty when they may."""
     present = census(state, without=added)

@@ -12,7 +12,7 @@ from statemachine import plans, waves
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, Task
-from statemachine.words import Digest, Health, JobKind, Presence, Status, TaskState
+from statemachine.words import Digest, Ending, Health, JobKind, Status, TaskState
 
 _GIVES_BACK = {
     Status.COMMISSIONED: Trigger.REVERTED_COMMISSIONED,
@@ -22,6 +22,9 @@ _GIVES_BACK = {
     Status.DECOMMISSIONED: Trigger.CLEANED,
 }
 """The trigger that leads back to the status before the task, or as near to it as the lifecycle knows."""
+
+_SAYS_DRIFT = frozenset({Ending.EXITED, Ending.TIMED_OUT})
+"""How a check ends that looked at the node; any other end says nothing about the node's health."""
 
 
 def succeed(draft: Draft, job: Job, task: Task) -> None:
@@ -46,7 +49,7 @@ def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
     undo_phases = plans.UNDO_PHASES[job.kind]
     if job.kind is JobKind.VERIFY:
         node = draft.nodes[task.node]
-        if not task.cancel and node.presence is not Presence.UNREACHABLE:
+        if task.results and task.results[-1].ending in _SAYS_DRIFT and not task.cancel:
             node = _judge(draft, node, Health.DRIFTED, job)
         _end(draft, job, task, node, why)
     elif task.phase in undo_phases or (task.touched and not undo_phases):

@@ -11,7 +11,9 @@ from statemachine.commands import (
     ClaimTask,
     Command,
     CommitBundle,
+    EditNode,
     FinishAttempt,
+    ReportPresence,
     ReportSighting,
     Sighting,
     StartAttempt,
@@ -22,7 +24,7 @@ from statemachine.machine import apply
 from statemachine.manifest import ComponentSpec, Manifest, Requirement, RoleSpec, StepSpec
 from statemachine.model import Endpoint, Job, Node, Result, State, Task
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.words import Digest, Ending, JobId, JobKind, NodeName, RequestId, Verb
+from statemachine.words import Digest, Ending, JobId, JobKind, NodeName, Presence, RequestId, Verb
 from tests.statemachine.invariants import check_step
 
 AT = 1_700_000_000.0
@@ -131,17 +133,40 @@ class Fleet:
     def submit(self, kind: JobKind, *nodes: str, **fields: Any) -> str:
         return self.accept(SubmitJob, kind=kind, nodes=tuple(nodes), **fields).ref
 
+    def accept_role(self, node: str, role: str) -> None:
+        self.accept(EditNode, node=node, role=role)
+
+    def due(self, job: str) -> list[str]:
+        """Return the nodes on which the job could go on now."""
+        return [
+            one.node for one in work.pending(self.state) if isinstance(one, work.TaskDue) and one.job == job
+        ]
+
+    def stale_claim(self, job: str, node: str) -> None:
+        """Try a claim that must be refused as stale."""
+        self.refuse(Reason.STALE_CLAIM, ClaimTask, job=job, node=node, claimant="replica-1/7")
+
+    def with_running(self, count: int) -> State:
+        """Return the state as if `count` jobs were running; not a state that checks would pass."""
+        return replace(self.state, running=tuple(JobId(f"j-{i}") for i in range(count)))
+
     def cancel(self, job: str) -> None:
         self.accept(CancelJob, job=job)
 
     def claim(self, job: str, node: str) -> int:
         return self.accept(ClaimTask, job=job, node=node, claimant="replica-1/7").epoch
 
+    def step_due(self, job: str, node: str) -> work.StepDue | None:
+        epoch = self.task(job, node).epoch
+        return work.step_due(self.state, JobId(job), NodeName(node), epoch)
+
     def owed(self, job: str, node: str) -> str:
         """Return what the task owes as `key/attempt`; empty when it owes nothing."""
-        epoch = self.task(job, node).epoch
-        due = work.step_due(self.state, JobId(job), NodeName(node), epoch)
+        due = self.step_due(job, node)
         return f"{due.key}/{due.attempt}" if due else ""
+
+    def unreachable(self, node: str) -> None:
+        self.accept(ReportPresence, node=node, presence=Presence.UNREACHABLE, reason="silent")
 
     def start(self, job: str, node: str) -> None:
         key, attempt = self.owed(job, node).rsplit("/", 1)
