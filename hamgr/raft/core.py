@@ -22,7 +22,8 @@ from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.poller import POLL_EVENT_TYPE
 from pysyncobj.version import VERSION
 
-from hamgr.raft.disk import LogEntry, Snapshot
+from hamgr.raft.disk import Snapshot
+from hamgr.raft.journal import LogEntry
 from hamgr.raft.settings import StockSettings
 from statemachine.codec import COMMAND_BYTES_MAX
 from statemachine.model import State

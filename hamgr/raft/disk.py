@@ -9,25 +9,19 @@
 
 import fcntl
 import hashlib
-import itertools
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import msgpack
-from pysyncobj.journal import FileJournal, MetaStorer
 
+from hamgr.raft.journal import JournalDamaged, LogEntry, cut_journal, read_journal, read_votes
 from hamgr.raft.port import CannotStart
 from statemachine import codec
 from statemachine.model import State
 
 MAGIC = b"HAMGRSN1"
 DIGEST_BYTES = 32
-
-LogEntry: TypeAlias = tuple[bytes, int, int]
-"""Command, index, term; as the library keeps it."""
 
 
 class SnapshotDamaged(ValueError):
@@ -120,15 +114,16 @@ class Folder:
                 raise self._damaged("a snapshot is there but the journal is gone")
             return
         try:
-            journal = FileJournal(str(self.journal_path))
-        except (OSError, ValueError, struct.error) as error:
-            raise self._damaged(f"the journal cannot be read ({error})") from error
-        try:
-            self._check_journal([journal[at] for at in range(len(journal))], snapshot)
-            if snapshot is not None:
-                _cut(journal, snapshot)
-        finally:
-            journal._destroy()  # noqa: SLF001 - the library's only way to close it
+            log = read_journal(self.journal_path)
+            votes = read_votes(self.journal_path)
+        except (OSError, JournalDamaged) as error:
+            raise self._damaged(str(error)) from error
+        if len(log) > 1 and not votes:
+            raise self._damaged("the record of terms and votes is gone")
+        if log and log[0][1] > 1 and (snapshot is None or snapshot.last[1] < log[0][1]):
+            raise self._damaged(f"the journal begins at entry {log[0][1]} and no snapshot leads up to it")
+        if snapshot is not None and snapshot.last in log and snapshot.before_last in log[1:]:
+            cut_journal(self.journal_path, log.index(snapshot.before_last))
 
     def load(self) -> Snapshot:
         """Return the stored snapshot, or raise `SnapshotDamaged`."""
@@ -151,25 +146,8 @@ class Folder:
         except (OSError, SnapshotDamaged) as error:
             raise self._damaged(f"the snapshot cannot be read: {error}") from error
 
-    def _check_journal(self, log: list[LogEntry], snapshot: Snapshot | None) -> None:
-        if any(after[1] != before[1] + 1 for before, after in itertools.pairwise(log)):
-            raise self._damaged("entries are missing inside the journal")
-        if log and log[0][1] > 1 and (snapshot is None or snapshot.last[1] < log[0][1]):
-            raise self._damaged(f"the journal begins at entry {log[0][1]} and no snapshot leads up to it")
-        meta = MetaStorer(str(self.journal_path) + ".meta")
-        if len(log) > 1 and "currentTerm" not in meta.getMeta():
-            raise self._damaged("the record of terms and votes is gone")
-
     def _damaged(self, what: str) -> CannotStart:
         return CannotStart(
             f"what is stored in {self._path} cannot be trusted: {what}; "
             "if the other replicas are well, move the folder away and let this one fetch the state anew"
         )
-
-
-def _cut(journal: FileJournal, snapshot: Snapshot) -> None:
-    for at in range(len(journal) - 1):
-        if journal[at] == snapshot.before_last and journal[at + 1] == snapshot.last:
-            if at:
-                journal.deleteEntriesTo(at)
-            return

@@ -196,6 +196,6 @@ def _hand_over(core: Core) -> None:
     """Ask the follower that knows most to lead, so that the others need not wait for an election."""
     deadline = time.monotonic() + HANDOVER_S_MAX
     asked = False
-    while core.leads() and time.monotonic() < deadline:
+    while core.leads() and core.connected_addresses() and time.monotonic() < deadline:
         asked = asked or core.give_leadership_away()
         core.tick(HANDOVER_S_MAX / 20)

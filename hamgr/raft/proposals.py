@@ -4,7 +4,23 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hamgr.raft.port import NotCommitted, OutcomeUnknown
+from statemachine import codec
+from statemachine.commands import Command
 from statemachine.outcomes import Outcome
+
+
+def entry_of(command: Command) -> bytes:
+    """Return the log entry for `command`, or raise `NotCommitted` when there can be none."""
+    try:
+        entry = codec.encode_command(command)
+    except codec.CodecError as error:
+        raise NotCommitted(f"the command cannot be stored: {error}") from error
+    if len(entry) > codec.COMMAND_BYTES_MAX:
+        raise NotCommitted(
+            f"the command has {len(entry)} bytes, more than the {codec.COMMAND_BYTES_MAX} of an entry"
+        )
+    return entry
 
 
 class Proposal:
@@ -21,6 +37,12 @@ class Proposal:
         self.submissions = 0
         self.submissions_refused = 0
         self._stirred = asyncio.Event()
+
+    def unanswered(self, why: str) -> NotCommitted | OutcomeUnknown:
+        """Return what is known without an outcome; `why` is half a sentence."""
+        if self.submissions == self.submissions_refused:
+            return NotCommitted(f"{why}, and no leader took the command; try again")
+        return OutcomeUnknown(f"{why}; send the command again with the same request id")
 
     def stir(self) -> None:
         """Make the caller look around."""

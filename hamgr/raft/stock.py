@@ -16,7 +16,7 @@ from collections.abc import Callable
 from hamgr.raft.core import NOT_TAKEN
 from hamgr.raft.driver import Driver
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
-from hamgr.raft.proposals import Proposal, Proposals
+from hamgr.raft.proposals import Proposal, Proposals, entry_of
 from hamgr.raft.settings import StockSettings
 from hamgr.raft.waiting import Changes, SharedBarrier
 from statemachine import codec
@@ -98,15 +98,7 @@ class StockReplica:
 
     async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
         """Commit `command`; see `Replica.propose`."""
-        try:
-            entry = codec.encode_command(command)
-        except codec.CodecError as error:
-            raise NotCommitted(f"the command cannot be stored: {error}") from error
-        if len(entry) > codec.COMMAND_BYTES_MAX:
-            raise NotCommitted(
-                f"the command has {len(entry)} bytes, more than the {codec.COMMAND_BYTES_MAX} of an entry"
-            )
-        return await self.propose_entry(entry, timeout_s=timeout_s)
+        return await self.propose_entry(entry_of(command), timeout_s=timeout_s)
 
     async def propose_entry(self, entry: bytes, *, timeout_s: float) -> Outcome:
         """Commit the bytes of a command; as `propose`."""
@@ -115,7 +107,7 @@ class StockReplica:
                 async with asyncio.timeout(timeout_s):
                     return await self._insist(proposal)
             except TimeoutError:
-                raise self._unanswered(proposal, f"no answer within {timeout_s:g} s") from None
+                raise proposal.unanswered(f"no answer within {timeout_s:g} s") from None
 
     async def read(self, *, timeout_s: float) -> State:
         """Return a state that holds all that was acknowledged; see `Replica.read`."""
@@ -142,7 +134,7 @@ class StockReplica:
         silence_s = self._settings.resend_s
         while proposal.outcome is None:
             if not self._running or self._driver.failure:
-                raise self._unanswered(proposal, self._driver.failure or "the replica is stopped")
+                raise proposal.unanswered(self._driver.failure or "the replica is stopped")
             leadership = self.leadership
             if not leadership.leader:
                 await proposal.stirred()
@@ -162,11 +154,6 @@ class StockReplica:
             if refused != proposal.submissions_refused:
                 await asyncio.sleep(REFUSED_PAUSE_S)
         return proposal.outcome
-
-    def _unanswered(self, proposal: Proposal, why: str) -> NotCommitted | OutcomeUnknown:
-        if proposal.submissions == proposal.submissions_refused:
-            return NotCommitted(f"{why}, and no leader took the command; try again")
-        return OutcomeUnknown(f"{why}; send the command again with the same request id")
 
     def _answer_to(self, proposal: Proposal) -> Callable[[object, int], None]:
         def answer(_result: object, reason: int) -> None:

@@ -179,9 +179,7 @@ async def _serve(text: str) -> None:
     replica = StockReplica(StockSettings(**{**fields, "data_dir": Path(fields["data_dir"])}))
     await replica.start()
     lines = asyncio.StreamReader(limit=1 << 24)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
-    )
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with asyncio.TaskGroup() as group:
         while line := await lines.readline():
             group.create_task(_answer(replica, json.loads(line)))

@@ -1,0 +1,131 @@
+"""What a replica does when something that should not happen does: it says so, and stops or goes on."""
+
+import asyncio
+import logging
+
+import pytest
+
+from hamgr.raft import core
+from hamgr.raft.port import CannotStart, ConsensusError, NoLeader, NotCommitted
+from hamgr.raft.stock import StockReplica
+from statemachine.outcomes import Accepted
+from tests.hamgr.raft import kit
+from tests.hamgr.raft.conftest import QUICK
+
+LONG_S = 20.0
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return kit.settings_of(1, tmp_path, **QUICK)[0]
+
+
+async def test_a_bug_met_while_applying_is_one_line_with_its_index_and_without_content(settings, caplog):
+    replica = StockReplica(settings)
+    await replica.start()
+    await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
+    with caplog.at_level(logging.INFO, logger="hamgr"):
+        await replica.propose_entry(b"\xa6hunter2", timeout_s=LONG_S)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert lines[0].startswith("entry 2 ")
+    assert "hunter2" not in lines[0]
+    await replica.stop()
+
+
+async def test_a_replica_whose_library_fails_says_so_and_takes_part_in_nothing(settings, monkeypatch):
+    told = asyncio.get_running_loop().create_future()
+    replica = StockReplica(settings, on_failure=told.set_result)
+    await replica.start()
+    await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
+
+    def broken(*_args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(core.Core, "tick", broken)
+    assert "OSError" in await asyncio.wait_for(told, LONG_S)
+    with pytest.raises(ConsensusError, match="failed"):
+        await replica.propose(kit.add_node("b"), timeout_s=LONG_S)
+    with pytest.raises(NoLeader, match="failed"):
+        await replica.read(timeout_s=LONG_S)
+    assert list(replica.state.nodes) == ["a"]
+    assert not replica.leadership.leads
+    monkeypatch.undo()
+    await replica.stop()
+    again = StockReplica(settings)
+    await again.start()
+    assert list((await again.read(timeout_s=LONG_S)).nodes) == ["a"]
+    await again.stop()
+
+
+async def test_a_failure_of_the_library_to_start_is_one_clear_error(settings, monkeypatch):
+    def broken(*_args, **_more):
+        raise ValueError("no")
+
+    monkeypatch.setattr(core.SyncObj, "__init__", broken)
+    replica = StockReplica(settings)
+    with pytest.raises(CannotStart, match="r1 cannot take part"):
+        await replica.start()
+    with pytest.raises(NotCommitted):
+        await replica.propose(kit.add_node("a"), timeout_s=1.0)
+    await replica.stop()
+
+
+async def test_a_submission_that_the_library_refuses_is_tried_again(settings, monkeypatch):
+    replica = StockReplica(settings)
+    await replica.start()
+    await kit.until(lambda: replica.leadership.leads)
+    submit, refusals = core.Core.submit, []
+
+    def refuse_twice(self, entry, answer):
+        if len(refusals) < 2:
+            refusals.append(entry)
+            answer(None, 1)
+        else:
+            submit(self, entry, answer)
+
+    monkeypatch.setattr(core.Core, "submit", refuse_twice)
+    assert isinstance(await replica.propose(kit.add_node("a"), timeout_s=LONG_S), Accepted)
+    assert len(refusals) == 2
+    await replica.stop()
+
+
+async def test_a_submission_that_is_always_refused_is_known_not_to_be_committed(settings, monkeypatch):
+    replica = StockReplica(settings)
+    await replica.start()
+    await kit.until(lambda: replica.leadership.leads)
+    monkeypatch.setattr(core.Core, "submit", lambda _self, _entry, answer: answer(None, 1))
+    with pytest.raises(NotCommitted):
+        await replica.propose(kit.add_node("a"), timeout_s=0.3)
+    monkeypatch.undo()
+    assert not (await replica.read(timeout_s=LONG_S)).nodes
+    await replica.stop()
+
+
+async def test_a_submission_that_vanishes_is_sent_again_and_counts_once(settings, monkeypatch):
+    replica = StockReplica(settings)
+    await replica.start()
+    await kit.until(lambda: replica.leadership.leads)
+    submit, turns = core.Core.submit, []
+
+    def lose_one_then_send_two(self, entry, answer):
+        turns.append(entry)
+        if len(turns) > 1:
+            submit(self, entry, answer)
+            submit(self, entry, answer)
+
+    monkeypatch.setattr(core.Core, "submit", lose_one_then_send_two)
+    outcome = await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
+    assert isinstance(outcome, Accepted)
+    assert len((await replica.read(timeout_s=LONG_S)).events) == 1
+    await replica.stop()
+
+
+async def test_readers_that_come_together_share_one_barrier(settings):
+    replica = StockReplica(settings)
+    await replica.start()
+    await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
+    before = replica.state.index
+    await asyncio.gather(*(replica.read(timeout_s=LONG_S) for _ in range(500)))
+    assert replica.state.index - before <= 2
+    await replica.stop()
