@@ -23,8 +23,9 @@ class _Target:
     """One address and port."""
 
     places: asyncio.Semaphore
+    start: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
-    free_at: float = field(default=0.0)
+    free_at: float = 0.0
 
 
 class Pacing:
@@ -58,11 +59,11 @@ class Pacing:
                 del self._targets[where]
 
     async def _keep_distance(self, target: _Target) -> None:
-        now = asyncio.get_running_loop().time()
-        start_at = max(now, target.free_at)
-        target.free_at = start_at + self._settings.start_interval_s
-        if start_at > now:
-            await asyncio.sleep(start_at - now)
+        now = asyncio.get_running_loop().time
+        async with target.start:
+            while (early_s := target.free_at - now()) > 0.0:
+                await asyncio.sleep(early_s)
+            target.free_at = now() + self._settings.start_interval_s
 
     def pause_s(self, failures: int) -> float:
         """Return the seconds to wait after the `failures`th dropped dial in a row (counted from 1)."""

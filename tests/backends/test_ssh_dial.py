@@ -168,7 +168,7 @@ async def test_a_crowded_sshd_is_reached_in_the_end(client: asyncssh.SSHKey, tmp
             host = Host(name="a", address="127.0.0.1", port=crowded.host.port, host_key=node.host_key)
             connections = Connections(settings(tmp_path / "client"), Random(1))
             async with connections.lease(host, Lane.QUICK, deadline=_in(10)) as connection:
-                said = await execute(connection, ["cat"], b"x", deadline=_in(5), output_bytes_max=10)
+                said = await execute(connection, "cat", b"x", deadline=_in(5), output_bytes_max=10)
             assert said.stdout == b"x"
             assert crowded.accepted == 4
             await connections.close()
