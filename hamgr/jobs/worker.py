@@ -121,7 +121,7 @@ class TaskWorker:
         tools = self._tools
         if due.stop and due.launched_at is None:
             return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
-        if not await self._wait_until(due):
+        if due.launched_at is None and not await self._wait_until(due):
             return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
         script: bytes | None = None
         try:
