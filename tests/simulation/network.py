@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 
 from backends.memory.executor import MemoryExecutor
 from backends.memory.faults import Fault
-from backends.ports import AttemptKey, AttemptStatus, Host, LogChunk, ProbeReport, Unreachable
+from backends.ports import AttemptKey, AttemptStatus, Host, LogChunk, ProbeReport, TimedOut, Unreachable
 from tests.simulation.nodes import Machine
+
+ANSWER_TIMEOUT_S = 20.0
+"""How long a replica waits for any answer, beside the time that it lets a step run."""
 
 T = TypeVar("T")
 
@@ -88,7 +91,7 @@ class Link:
     alive: bool = True
     cut: set[str] = field(default_factory=set)
 
-    async def _call(self, verb: str, host: Host, call: Coroutine[Any, Any, T]) -> T:
+    async def _call(self, verb: str, host: Host, call: Coroutine[Any, Any, T], wait_s: float = 0.0) -> T:
         if not self.alive:
             call.close()
             await asyncio.get_running_loop().create_future()
@@ -98,7 +101,11 @@ class Link:
             raise Unreachable(host.name, "no route from this replica")
         task = self.network.carry(call)
         self.reach(f"sent {verb}", host.name)
-        answer = await asyncio.shield(task)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S + wait_s):
+                answer = await asyncio.shield(task)
+        except TimeoutError:
+            raise TimedOut(host.name, "did not answer; what was asked may still arrive") from None
         self.reach(f"heard {verb}", host.name)
         return answer
 
@@ -115,7 +122,7 @@ class Link:
         self, host: Host, epoch: int, key: AttemptKey, script: bytes, *, wait_s: float
     ) -> AttemptStatus:
         order = self.network.executor.run(host, epoch, key, script, wait_s=wait_s)
-        return await self._call("run", host, order)
+        return await self._call("run", host, order, wait_s)
 
     async def kill(self, host: Host, epoch: int, key: AttemptKey) -> AttemptStatus:
         return await self._call("kill", host, self.network.executor.kill(host, epoch, key))

@@ -56,7 +56,8 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def jump(self) -> None:
         """Move the clock to the next timer."""
-        self._now_s = max(self._now_s, self._scheduled[0]._when)
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined] # not in typeshed
+        self._now_s = max(self._now_s, timers[0].when())
 
     def _process_events(self, event_list: list[Any]) -> None:
         assert not event_list

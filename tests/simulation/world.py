@@ -14,7 +14,7 @@ from statemachine import requests
 from statemachine.commands import Command
 from statemachine.model import State
 from statemachine.outcomes import Outcome
-from statemachine.words import Digest
+from statemachine.words import Digest, NodeName
 from tests.simulation import laws, virtual_time
 from tests.simulation.consensus import Consensus
 from tests.simulation.faults import Storm
@@ -147,7 +147,7 @@ class World:
         if requests.recall(before, command.request_id) is not None:
             self.count("entry came twice")
             return
-        node = before.nodes.get(getattr(command, "node", ""))
+        node = before.nodes.get(getattr(command, "node", NodeName("")))
         machine = self._by_id.get(node.machine_id) if node else None
         if (result := getattr(command, "result", None)) is not None:
             self.figures.counts[f"result {result.ending}"] += 1
