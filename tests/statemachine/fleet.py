@@ -77,7 +77,7 @@ class Fleet:
         self.state = state or State()
         self.at = AT
 
-    def send(self, make: Callable[..., Command], **fields: Any) -> Outcome:
+    def send(self, make: Callable[..., Command], /, **fields: Any) -> Outcome:
         """Apply a command with a request id of its own."""
         request_id = RequestId(f"r-{self.state.index + 1}")
         fields = {"request_id": request_id, "actor": "ann", "at": self.at, **fields}
@@ -89,12 +89,12 @@ class Fleet:
         check_step(before, command, self.state, outcome)
         return outcome
 
-    def accept(self, make: Callable[..., Command], **fields: Any) -> Accepted:
+    def accept(self, make: Callable[..., Command], /, **fields: Any) -> Accepted:
         outcome = self.send(make, **fields)
         assert isinstance(outcome, Accepted), outcome
         return outcome
 
-    def refuse(self, reason: Reason, make: Callable[..., Command], **fields: Any) -> Rejected:
+    def refuse(self, reason: Reason, make: Callable[..., Command], /, **fields: Any) -> Rejected:
         """Send a command that must be refused for `reason`; `check_step` sees that nothing changed."""
         outcome = self.send(make, **fields)
         assert isinstance(outcome, Rejected), outcome
