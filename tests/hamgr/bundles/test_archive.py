@@ -66,6 +66,12 @@ def test_equal_content_has_one_digest_whatever_its_order_times_and_owners(direct
     assert pack(read_archive(tar("-C", directory, "-c", "."))) != first
 
 
+def test_the_owners_execute_bit_alone_makes_a_file_executable(tar_of):
+    modes = {0o744: True, 0o645: False, 0o4700: True, 0o666: False}
+    found = {mode: read_archive(tar_of({"f": ""}, mode=mode))["f"].executable for mode in modes}
+    assert found == modes
+
+
 def test_the_packed_form_of_known_files_never_changes():
     packed = pack(
         {"hamgr.yaml": BundleFile(data=b"version: 1\n"), "a/x.sh": BundleFile(data=b"", executable=True)}

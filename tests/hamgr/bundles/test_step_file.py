@@ -236,6 +236,13 @@ def test_a_reader_finds_the_old_file_or_the_new_one(node, compiled):
     assert done.stdout == "oldnewhamgr: changed\n"
 
 
+def test_nobody_else_can_read_a_file_while_it_is_written(node, compiled):
+    node.install("cat", '#!/bin/sh\nstat -c %a "$HAMGR_ROOT/.f.hamgr-new" >&2\nexec /bin/cat\n')
+    done = node.run(compiled({"file": {"path": "/f", "content": "secret\n", "mode": "0400"}}))
+    assert (done.returncode, done.stderr) == (0, "600\n")
+    assert node.tree()["f"] == (0o400, b"secret\n")
+
+
 def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_end(node, compiled):
     node.install(
         "sync", '#!/bin/sh\nprintf "sync %s\\n" "${1##*/}"; [ ! -f "$HAMGR_ROOT/d/f" ] || echo there\n'
