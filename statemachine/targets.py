@@ -1,8 +1,8 @@
 """Selectors: which nodes an operation is for.
 
 A selector is a comma-separated list of terms that must all hold:
-`*` every node; `web-*` a name pattern (`*`, `?`, `[a-f]`); `role=web`, `status=commissioned`,
-`presence=reachable`, `health=drifted`; `rack=r1`, `rack!=r1` labels; `rack` has that label, `!rack` has
+`*` every node; `in-service` those in service; `web-*` a name pattern (`*`, `?`, `[a-f]`); `role=web`,
+`status=commissioned`, `presence=reachable`, `health=drifted`; `rack=r1`, `rack!=r1` labels; `rack` has that label, `!rack` has
 not. `role`, `status`, `presence`, `health` and `name` are taken before labels of the same name.
 """
 
@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import Node, State
 from statemachine.words import LABEL_KEY, LABEL_VALUE, NodeName
 
 TERMS_MAX = 16
+IN_SERVICE_TERM = "in-service"
 TERM = re.compile(
     r"(?P<not>!)?(?P<key>[A-Za-z0-9._/-]+)(?:(?P<operator>!=|=)(?P<value>[A-Za-z0-9._*?\[\]-]*))?\Z"
 )
@@ -31,6 +33,8 @@ class Term:
     def holds(self, node: Node) -> bool:
         if not self.key or self.key == "name":
             return fnmatchcase(node.name, self.value or "") is not self.negated
+        if self.key == IN_SERVICE_TERM:
+            return (node.status in IN_SERVICE) is not self.negated
         fields = {"role": node.role, "status": node.status, "presence": node.presence, "health": node.health}
         actual = fields.get(self.key, node.labels.get(self.key))
         matches = bool(actual) if self.value is None else actual is not None and str(actual) == self.value

@@ -49,6 +49,11 @@ class Processes:
     def pid(self, name: str) -> int:
         return self._replicas[name].pid
 
+    def pids(self) -> list[int]:
+        """Return the ids of all processes that run."""
+        running = [*self._replicas.values(), *([self._nodes] if self._nodes else [])]
+        return [process.pid for process in running if process.poll() is None]
+
     def ended(self, name: str) -> int | None:
         """Return the exit status of a replica that has ended; negative for a signal."""
         return self._replicas[name].poll()
