@@ -1,5 +1,6 @@
 """Compiling: templates, what they may see, errors with positions, and bytes that never differ."""
 
+import os
 import subprocess
 import sys
 
@@ -179,7 +180,7 @@ def test_two_processes_with_other_hash_seeds_compile_the_same_bytes(request):
     found = {
         subprocess.run(
             [sys.executable, "-c", DETERMINED, str(request.path.parent)],
-            env={"PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed},
             check=True,
             capture_output=True,
         ).stdout
