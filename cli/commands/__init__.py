@@ -1,0 +1,1 @@
+"""One file for each noun; imported only when its command runs."""

@@ -1,0 +1,75 @@
+"""Asking for a job: show what it would do, submit it, watch it; shared by every command that makes one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from cli.client import Client
+from cli.exits import Exit
+from cli.output import clean, note, short, show
+from cli.progress import conclude, watch
+
+NAMES_SHOWN_MAX = 8
+
+
+def preview(client: Client, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the server says that the job would do."""
+    found: dict[str, Any] = client.call("POST", "/v1/jobs", body=body, query={"dry_run": True}).data
+    return found
+
+
+def show_preview(fmt: str, plan: Mapping[str, Any], *, exit_code: bool) -> Exit:
+    """Print a plan; return `PENDING` where that was asked for and something would change."""
+    show(fmt, dict(plan), names=list(plan["nodes"]), text=plan_text(plan))
+    return Exit.PENDING if exit_code and plan["changes"] else Exit.OK
+
+
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """Return a plan for people: waves, then the steps for each role."""
+    count = len(plan["nodes"])
+    what = "address" if plan["kind"] == "discover" else "node"
+    lines = [f"would {plan['kind']} {count} {what}{'' if count == 1 else 'es' if what == 'address' else 's'}"]
+    if plan["bundle"]:
+        lines[0] += f" with bundle {short(plan['bundle'])}"
+    for number, wave in enumerate(plan["waves"], start=1):
+        lines.append(f"  wave {number}: {few(wave)}")
+    for group in plan["work"]:
+        lines.append(f"  role {clean(group['role']) or '-'} ({len(group['nodes'])}):")
+        steps = group["steps"]
+        lines += [
+            f"    {step['phase']:<8} {clean(step['component'])}: {clean(step['step'])}" for step in steps
+        ]
+    lines += service_lines(plan)
+    lines += [f"  skipped {clean(item['node'])}: {clean(item['reason'])}" for item in plan["skipped"]]
+    return "\n".join(lines)
+
+
+def service_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Return what would be left in service, one line a role."""
+    return [
+        f"  role {clean(role)}: {counts['after']} of {counts['before']} stay in service"
+        for role, counts in plan.get("service", {}).items()
+    ]
+
+
+def few(names: list[str]) -> str:
+    """Return some names, and how many more there are."""
+    rest = len(names) - NAMES_SHOWN_MAX
+    return ", ".join(map(clean, names[:NAMES_SHOWN_MAX])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def submit(client: Client, body: Mapping[str, Any], fmt: str, *, detach: bool) -> Exit:
+    """Submit a job and, unless `detach`, watch it to its end."""
+    made = client.call("POST", "/v1/jobs", body=body).data
+    if detach:
+        show(fmt, made, names=[made["id"]], text=made["id"])
+        note(f"to watch it: hamgr job watch {made['id']}")
+        return Exit.OK
+    watch(client, made["id"])
+    return conclude(client, made["id"], fmt)
+
+
+def end(code: Exit) -> None:
+    """End the command with `code`."""
+    click.get_current_context().exit(int(code))

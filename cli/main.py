@@ -1,0 +1,96 @@
+"""`hamgr`: the entry point, and the one place where every way to end becomes an exit code.
+
+Imports here are paid by every invocation, completion included: click and nothing else that is heavy.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from cli.exits import ApiError, CliError, Exit
+from cli.lazy import LazyGroup
+from cli.options import common_options
+from cli.settings import Settings
+
+COMMANDS = {
+    "status": ("cli.commands.status:status", "How the cluster is, on one screen."),
+    "node": ("cli.commands.node:node", "Nodes: ls, show, add, edit, commission, upgrade, verify, ..."),
+    "discover": ("cli.commands.discover:discover", "Find machines at addresses."),
+    "job": ("cli.commands.job:job", "Jobs: ls, show, watch, log, cancel, wait."),
+    "config": ("cli.commands.config:config", "Configuration bundles: push, ls, show, export."),
+    "globals": ("cli.commands.globals:globals_", "Variables of all nodes: show, set, unset."),
+    "events": ("cli.commands.events:events", "What happened, and what happens now."),
+    "demo": ("cli.demo.command:demo", "A practice cluster on this machine, with a leader that dies."),
+    "completion": ("cli.commands.shell:completion", "The completion script of a shell."),
+    "help": ("cli.commands.shell:help_", "Help topics: exit-codes."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=list(common_options(hidden=False)),
+    epilog="Start with `hamgr status`; every command has examples in its --help.",
+)
+@click.version_option(package_name="hamgr", prog_name="hamgr")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """Manage a fleet of machines through any replica of hamgr."""
+    ctx.ensure_object(Settings)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; never with a traceback unless --debug was given."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(int(run(args)))
+
+
+def run(args: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    debug = "--debug" in args
+    try:
+        result = root.main(args=args, prog_name="hamgr", standalone_mode=False)
+        sys.stdout.flush()
+        return int(result) if isinstance(result, int) else Exit.OK
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE
+    except CliError as error:
+        tell(error)
+        return error.code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("hamgr: stopped", err=True)
+        return Exit.DETACHED
+    except BrokenPipeError:
+        # Whoever read us has seen enough; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:  # noqa: BLE001 - the one door: an operator is never shown a traceback unasked
+        if debug:
+            traceback.print_exc()
+        click.echo(f"hamgr: this is a bug in hamgr: {type(error).__name__}: {error}", err=True)
+        click.echo("  try: the same command with --debug, and report what it prints", err=True)
+        return Exit.FAILED
+
+
+def tell(error: CliError) -> None:
+    """Print an error: one sentence, what it is made of, and the way out."""
+    from cli.output import clean  # noqa: PLC0415 - only errors need it here
+
+    click.echo(f"hamgr: {clean(error.message)}", err=True)
+    if isinstance(error, ApiError):
+        for fault in error.errors:
+            place = ":".join(str(fault[key]) for key in ("file", "line", "column") if fault.get(key))
+            where = place or str(fault.get("pointer") or "")
+            hint = f" ({fault['hint']})" if fault.get("hint") else ""
+            click.echo(clean(f"{where + ': ' if where else ''}{fault.get('message', '')}{hint}"), err=True)
+    if error.hint:
+        click.echo(f"  try: {clean(error.hint)}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Watching a job to its end: one line per change on a pipe, a live table on a terminal.
+
+Watching is only looking: Ctrl-C detaches and the job goes on.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from cli.client import TRY_TIMEOUT_S, Client
+from cli.exits import OF_JOB, CliError, Exit
+from cli.output import clean, note, show, styled
+
+POLL_S = 10.0
+"""For how long a server may hold the answer until the job changes."""
+ROWS_MAX = 15
+TAIL_LINES_MAX = 20
+GLYPHS = {
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "cancelled": ("✗", "yellow"),
+    "skipped": ("-", "yellow"),
+    "running": ("…", "cyan"),
+    "queued": (" ", "white"),
+    "partly": ("!", "yellow"),
+}
+
+Job = dict[str, Any]
+
+
+def watch(client: Client, job: str, *, quiet: bool = False) -> Job:
+    """Return the job when it has ended; progress goes to standard error.
+
+    Raises:
+        CliError: Ctrl-C (the job goes on), or no server answers any more.
+    """
+    try:
+        with _screen(quiet=quiet) as draw:
+            last: Job = {}
+            for last in changes(client, job):
+                draw(last)
+            return last
+    except (KeyboardInterrupt, click.Abort) as stop:
+        raise CliError(
+            Exit.DETACHED, f"detached; {job} goes on", hint=f"to come back: hamgr job watch {job}"
+        ) from stop
+
+
+def changes(client: Client, job: str) -> Iterator[Job]:
+    """Yield the job each time that it changed, the last time when it has ended."""
+    since = 0
+    while True:
+        query = {"results": "0", "since": since, "wait_s": POLL_S if since else None}
+        found: Job = client.call(
+            "GET", f"/v1/jobs/{job}", query=query, try_timeout_s=POLL_S + TRY_TIMEOUT_S
+        ).data
+        if found["index"] > since or found["ended"]:
+            yield found
+        if found["ended"]:
+            return
+        since = found["index"]
+
+
+class _Lines:
+    """One line per change of a task."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, str]] = {}
+        self._told = False
+
+    def __call__(self, job: Job) -> None:
+        if not self._told:
+            self._told = True
+            note(f"{job['id']}  {job['kind']} of {job['progress']['total']}")
+        for task in job["tasks"]:
+            now = (task["state"], task["step"])
+            before = self._seen.get(task["node"], ("queued", ""))
+            self._seen[task["node"]] = now
+            if now != before:
+                note(_line(task))
+
+
+def _line(task: dict[str, Any]) -> str:
+    step = f"  {task['step']}" if task["step"] and task["state"] == "running" else ""
+    error = f"  {task['error']}" if task["error"] else ""
+    state = _mark(task["state"], on_terminal=sys.stderr.isatty())
+    return f"  {state}  {clean(task['node'])}{clean(step)}{clean(error)}"
+
+
+def _mark(state: str, *, on_terminal: bool) -> str:
+    """Return glyph and word of a state; never the colour alone."""
+    glyph, colour = GLYPHS.get(state, ("?", "white"))
+    return styled(f"{glyph} {state}", fg=colour) if on_terminal else f"{glyph} {state}"
+
+
+@contextmanager
+def _screen(*, quiet: bool) -> Iterator[Any]:
+    if quiet:
+        yield lambda _job: None
+    elif not sys.stderr.isatty():
+        yield _Lines()
+    else:
+        from cli.pictures import live  # noqa: PLC0415 - rich costs 45 ms, which only a terminal is worth
+
+        with live(GLYPHS) as draw:
+            yield draw
+
+
+def conclude(client: Client, job: str, fmt: str) -> Exit:
+    """Print how a job ended, and what failed; return the exit code."""
+    whole: Job = client.get(f"/v1/jobs/{job}")
+    progress = whole["progress"]
+    seconds = (whole["ended_at"] or whole["submitted_at"]) - whole["submitted_at"]
+    mark = _mark(whole["state"], on_terminal=sys.stdout.isatty())
+    good = f"{progress['succeeded']} of {progress['total']}"
+    line = f"{mark}  {whole['id']} {whole['kind']}: {good} in {seconds:.1f} s"
+    show(fmt, whole, names=[whole["id"]], text=line)
+    if fmt in ("table", "wide"):
+        _explain(whole)
+    return OF_JOB.get(whole["state"], Exit.FAILED)
+
+
+def _explain(job: Job) -> None:
+    """Say what failed: where, why, the end of its output, and the commands to go on with."""
+    bad = [task for task in job["tasks"] if task["state"] in ("failed", "skipped")]
+    for task in bad[:ROWS_MAX]:
+        note(f"  {clean(task['node'])}: {clean(task['error'] or task['failure'] or task['state'])}")
+        wrong = [result for result in task["results"] if not result["passed"]]
+        for text in wrong[0]["output_tail"].splitlines()[-TAIL_LINES_MAX:] if wrong else []:
+            note(f"      {clean(text)}")
+    if len(bad) > ROWS_MAX:
+        note(f"  and {len(bad) - ROWS_MAX} more")
+    failed = [task["node"] for task in bad if task["state"] == "failed"]
+    if failed and job["kind"] != "discover":
+        note(f"  try: hamgr job log {job['id']} --node {clean(failed[0])}")
+        note(f"       hamgr node show {clean(failed[0])}")

@@ -1,0 +1,114 @@
+"""Server-sent events from whichever replica answers, without loss or repetition across a failover.
+
+The reader remembers the last id, and asks the next server to go on after it. `comments` are how it knows
+that a silent stream lives: a server that says nothing for `SILENCE_S` is taken for dead.
+"""
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from cli.client import ROUND_PAUSE_S, TRY_TIMEOUT_S, Client
+from cli.exits import ApiError, CliError, Exit
+
+SILENCE_S = 40.0
+LINE_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event of a stream."""
+
+    kind: str
+    id: str
+    data: Any
+
+
+def follow(client: Client, path: str, query: dict[str, str], *, last_id: str = "") -> Iterator[Message]:
+    """Yield a stream's events, from one server after the other, until it ends with `end` or `problem`.
+
+    Raises:
+        ApiError: A server refused the stream.
+        CliError: No server could be reached for the client's `timeout_s`.
+    """
+    deadline = time.monotonic() + client.timeout_s
+    while True:
+        for server in client.candidates():
+            try:
+                for message in _read(client, server, path, query, last_id):
+                    deadline = time.monotonic() + client.timeout_s
+                    last_id = message.id or last_id
+                    yield message
+                    if message.kind == "end":
+                        return
+                why = CliError(Exit.UNREACHABLE, "the stream was cut")
+            except ApiError as error:
+                if not error.retryable:
+                    raise
+                why = error
+            except (OSError, http.client.HTTPException) as error:
+                why = CliError(Exit.UNREACHABLE, f"the stream broke ({type(error).__name__})")
+            client.passed_over(server, why)
+        if time.monotonic() > deadline:
+            raise CliError(Exit.UNREACHABLE, "no server answered", hint="name running replicas with --server")
+        time.sleep(ROUND_PAUSE_S)
+
+
+def _read(client: Client, server: str, path: str, query: dict[str, str], last_id: str) -> Iterator[Message]:
+    connection = client.connect(server, TRY_TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {client.token}", "Accept": "text/event-stream"}
+    if last_id:
+        headers["Last-Event-ID"] = last_id
+    try:
+        connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=headers)
+        response = connection.getresponse()
+        client.learn(server, {key.lower(): value for key, value in response.getheaders()})
+        if response.status != 200:
+            raise ApiError(response.status, _problem(response.read(LINE_BYTES_MAX)))
+        if connection.sock is not None:
+            connection.sock.settimeout(SILENCE_S)
+        yield from _messages(response)
+    finally:
+        connection.close()
+
+
+def _problem(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _messages(response: http.client.HTTPResponse) -> Iterator[Message]:
+    """Yield the events of one connection; an event counts when its blank line has come, not before."""
+    kind, mark, data = "message", "", ""
+    while line := response.readline(LINE_BYTES_MAX):
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        if not text:
+            if kind == "problem" and data:
+                found = _problem(data.encode())
+                raise ApiError(int(found.get("status", 500)), found)
+            if data:
+                yield _message(kind, mark, data)
+            kind, mark, data = "message", "", ""
+            continue
+        name, _, value = text.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            kind = value
+        elif name == "id":
+            mark = value
+        elif name == "data":
+            data += value
+
+
+def _message(kind: str, mark: str, data: str) -> Message:
+    try:
+        return Message(kind, mark, json.loads(data))
+    except ValueError as error:
+        raise http.client.HTTPException("the stream is not ours") from error
