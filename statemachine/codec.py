@@ -72,12 +72,15 @@ def state_digest(state: State) -> str:
     return hashlib.sha256(encode_state(state)).hexdigest()
 
 
+_AS_IT_IS = frozenset({str, int, float, bool, bytes, types.NoneType})
+
+
 def plain(value: Any) -> Any:
     """Return a dataclass, enum or container as what msgpack and JSON can carry."""
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, str | int | float | bytes) or value is None:
-        return value
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

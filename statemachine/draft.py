@@ -6,7 +6,7 @@ command cannot leave half a change behind. Outside of one call of `apply` nobody
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from statemachine import lifecycle
 from statemachine.commands import Command
@@ -19,11 +19,14 @@ from statemachine.model import (
     Event,
     Job,
     Node,
+    Remembered,
     State,
     Task,
     Transition,
 )
-from statemachine.words import JobId, JobState, NodeName
+from statemachine.words import JobId, JobState, NodeName, RequestId
+
+Requests: TypeAlias = tuple[Mapping[RequestId, Remembered], ...]
 
 
 class Draft:
@@ -76,7 +79,9 @@ class Draft:
         if tasks is None:
             tasks = self._tasks[job_id] = dict(job.tasks)
         tasks[task.node] = task
-        return self.put_job(replace(job, tasks=tasks))
+        changed = replace(job, tasks=tasks, index=self.index)
+        self._own_jobs()[job_id] = changed
+        return changed
 
     def event(self, kind: str, subject: str, message: str, *, job: str = "") -> None:
         """Tell watchers."""
@@ -134,9 +139,19 @@ class Draft:
             self.jobs = dict(self.before.jobs)
         return cast("dict[JobId, Job]", self.jobs)
 
-    def finish(self) -> State:
-        """Return the next state."""
+    def finish(self, *, requests: Requests) -> State:
+        """Return the next state, with the memory of requests given."""
         events = (*self.before.events, *self._events)
         dropped = events[: max(0, len(events) - EVENTS_MAX)]
         base = dropped[-1].index if dropped else self.before.event_base
-        return replace(self.view, index=self.index, events=events[len(dropped) :], event_base=base)
+        return replace(
+            self.before,
+            index=self.index,
+            nodes=self.nodes,
+            jobs=self.jobs,
+            running=self.running,
+            events=events[len(dropped) :],
+            event_base=base,
+            requests=requests,
+            **self._changed,
+        )

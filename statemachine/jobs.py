@@ -264,14 +264,18 @@ def _bad_roles(draft: Draft, command: SubmitJob, nodes: list[Node], bundle: Dige
         )
     unknown: dict[str, None] = {}
     unproven: dict[str, None] = {}
+    proven: set[tuple[Digest, str]] = set()
     for node in nodes:
         digest = bundle or node.bundle
         stored = draft.before.bundles.get(digest)
         role = stored.manifest.roles.get(command.role or node.role) if stored else None
         if stored is None or role is None:
             unknown[command.role or node.role] = None
-        elif not role_steps(stored.manifest, digest, role, Verb.VERIFY, Phase.VERIFY):
-            unproven[role.name] = None
+        elif (digest, role.name) not in proven:
+            if role_steps(stored.manifest, digest, role, Verb.VERIFY, Phase.VERIFY):
+                proven.add((digest, role.name))
+            else:
+                unproven[role.name] = None
     if command.kind is JobKind.DECOMMISSION:
         return None
     if unknown:

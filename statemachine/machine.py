@@ -56,8 +56,10 @@ def apply(state: State, command: Command) -> tuple[State, Outcome]:
         return _skip(state), codec.decode_outcome(known.outcome)
     draft = Draft(state, command)
     outcome = _obey(draft, command)
-    after = _skip(state) if isinstance(outcome, Rejected) else draft.finish()
-    return requests.remember(after, command, outcome), outcome
+    memory = requests.remember(state, command, outcome)
+    if isinstance(outcome, Rejected):
+        return replace(state, index=state.index + 1, requests=memory), outcome
+    return draft.finish(requests=memory), outcome
 
 
 def apply_entry(state: State, entry: bytes) -> tuple[State, bytes, Exception | None]:

@@ -7,7 +7,9 @@ verify        VERIFY against the bundle that the node is configured with
 decommission  WORK cleanup verbs, last component first
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from statemachine.manifest import Manifest, RoleSpec, StepSpec
 from statemachine.model import Job, Node, State, Task
@@ -74,29 +76,45 @@ def _verb(kind: JobKind, phase: Phase) -> Verb:
 
 def steps(state: State, job: Job, node: Node, phase: Phase) -> tuple[PlannedStep, ...]:
     """Return the steps of `phase` of `job` on `node`, in order; empty when the phase has none."""
-    if phase not in PHASES[job.kind] + UNDO_PHASES[job.kind]:
+    found = _content(state, job, node, phase)
+    if found is None:
         return ()
+    manifest, digest, role = found
+    return role_steps(manifest, digest, role, _verb(job.kind, phase), phase)
+
+
+def _content(state: State, job: Job, node: Node, phase: Phase) -> tuple[Manifest, Digest, RoleSpec] | None:
+    """Return what `phase` runs: manifest, bundle and role; None when there is no such thing."""
+    if phase not in PHASES[job.kind] and phase not in UNDO_PHASES[job.kind]:
+        return None
     digest = bundle_of(job, node, phase)
     bundle = state.bundles.get(digest)
     role = bundle.manifest.roles.get(role_of(job, node)) if bundle else None
-    if bundle is None or role is None:
-        return ()
-    return role_steps(bundle.manifest, digest, role, _verb(job.kind, phase), phase)
+    return None if bundle is None or role is None else (bundle.manifest, digest, role)
 
 
 def role_steps(
     manifest: Manifest, digest: Digest, role: RoleSpec, verb: Verb, phase: Phase
 ) -> tuple[PlannedStep, ...]:
     """Return the steps of `verb` of all components of `role`; cleanup goes from the last to the first."""
+    specs = _specs(manifest, role, verb)
+    return tuple(
+        _planned(digest, verb, phase, place, component, spec) for place, (component, spec) in enumerate(specs)
+    )
+
+
+def _specs(manifest: Manifest, role: RoleSpec, verb: Verb) -> Iterator[tuple[str, StepSpec]]:
     names = tuple(reversed(role.components)) if verb is Verb.CLEANUP else role.components
-    found: list[PlannedStep] = []
     for component in names:
         for spec in manifest.components[component].verbs.get(verb, ()):
-            key = f"{phase}.{len(found):02d}.{component}.{spec.name}"
-            found.append(
-                PlannedStep(key=key, phase=phase, bundle=digest, component=component, verb=verb, spec=spec)
-            )
-    return tuple(found)
+            yield component, spec
+
+
+def _planned(
+    digest: Digest, verb: Verb, phase: Phase, place: int, component: str, spec: StepSpec
+) -> PlannedStep:
+    key = f"{phase}.{place:02d}.{component}.{spec.name}"
+    return PlannedStep(key=key, phase=phase, bundle=digest, component=component, verb=verb, spec=spec)
 
 
 def owed_step(state: State, job: Job, task: Task) -> PlannedStep | None:
@@ -104,8 +122,14 @@ def owed_step(state: State, job: Job, task: Task) -> PlannedStep | None:
     node = state.nodes.get(task.node)
     if node is None:
         return None
-    phase_steps = steps(state, job, node, task.phase)
-    return phase_steps[task.cursor] if task.cursor < len(phase_steps) else None
+    found = _content(state, job, node, task.phase)
+    if found is None:
+        return None
+    manifest, digest, role = found
+    verb = _verb(job.kind, task.phase)
+    for component, spec in islice(_specs(manifest, role, verb), task.cursor, None):
+        return _planned(digest, verb, task.phase, task.cursor, component, spec)
+    return None
 
 
 def result_key(step: PlannedStep, task: Task) -> str:

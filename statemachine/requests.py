@@ -34,8 +34,8 @@ def recall(state: State, request_id: RequestId) -> Remembered | None:
     return None
 
 
-def remember(state: State, command: Command, outcome: Outcome) -> State:
-    """Return `state` with the answer to `command` kept, and the oldest generation dropped when full."""
+def remember(state: State, command: Command, outcome: Outcome) -> tuple[Mapping[RequestId, Remembered], ...]:
+    """Return the memory with the answer to `command`, and without the oldest generation when it is full."""
     entry = Remembered(
         request_id=command.request_id,
         fingerprint=fingerprint(command),
@@ -43,5 +43,5 @@ def remember(state: State, command: Command, outcome: Outcome) -> State:
     )
     newest: Mapping[RequestId, Remembered] = state.requests[0] if state.requests else {}
     if len(newest) < GENERATION_SIZE:
-        return replace(state, requests=({**newest, command.request_id: entry}, *state.requests[1:]))
-    return replace(state, requests=({command.request_id: entry}, *state.requests[: GENERATIONS_MAX - 1]))
+        return ({**newest, command.request_id: entry}, *state.requests[1:])
+    return ({command.request_id: entry}, *state.requests[: GENERATIONS_MAX - 1])
