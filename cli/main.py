@@ -56,8 +56,12 @@ def run(args: list[str]) -> int:
         result = root.main(args=args, prog_name="hamgr", standalone_mode=False)
         sys.stdout.flush()
         return int(result) if isinstance(result, int) else Exit.OK
+    except click.UsageError as error:
+        place = error.ctx.command_path if error.ctx is not None else "hamgr"
+        tell(CliError(Exit.USAGE, _sentence(error.format_message()), hint=f"{place} --help"))
+        return Exit.USAGE
     except click.ClickException as error:
-        error.show()
+        tell(CliError(Exit.USAGE, _sentence(error.format_message())))
         return Exit.USAGE
     except CliError as error:
         tell(error)
@@ -77,6 +81,10 @@ def run(args: list[str]) -> int:
         return Exit.FAILED
 
 
+def _sentence(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
 def tell(error: CliError) -> None:
     """Print an error: one sentence, what it is made of, and the way out."""
     from cli.output import clean  # noqa: PLC0415 - only errors need it here
@@ -87,7 +95,10 @@ def tell(error: CliError) -> None:
             place = ":".join(str(fault[key]) for key in ("file", "line", "column") if fault.get(key))
             where = place or str(fault.get("pointer") or "")
             hint = f" ({fault['hint']})" if fault.get("hint") else ""
-            click.echo(clean(f"{where + ': ' if where else ''}{fault.get('message', '')}{hint}"), err=True)
+            if place or str(fault.get("message", "")) not in error.message:
+                click.echo(
+                    clean(f"{where + ': ' if where else ''}{fault.get('message', '')}{hint}"), err=True
+                )
     if error.hint:
         click.echo(f"  try: {clean(error.hint)}", err=True)
 

@@ -42,7 +42,10 @@ def ago(at: float | None) -> str:
 
 def clock(at: float | None) -> str:
     """Return a moment in local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else ""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else ""
+    except (OverflowError, ValueError, OSError):
+        return clean(at)
 
 
 def short(digest: str | None) -> str:
@@ -103,13 +106,19 @@ def describe(data: Any, indent: str = "") -> str:
             lines.append(f"{indent}{clean(key)}:")
             lines += [f"{indent}  - {_pairs(item)}" for item in value]
         else:
-            plain = ", ".join(map(clean, value)) if isinstance(value, list) else clean(value)
-            if key.endswith("at") and isinstance(value, float | int) and value:
-                plain = clock(value)
+            plain = _told(key, value)
             lines.append(f"{indent}{clean(key)}: {plain if plain and value != {} else '-'}")
     return "\n".join(lines)
 
 
 def _pairs(item: Mapping[str, Any]) -> str:
     told = {key: value for key, value in item.items() if value not in (None, "", [])}
-    return "  ".join(f"{clean(key)}={clean(value)}" for key, value in told.items())
+    return "  ".join(f"{clean(key)}={_told(key, value)}" for key, value in told.items())
+
+
+def _told(key: str, value: Any) -> str:
+    """Return one value; moments (keys that end in `at`) in local time."""
+    if isinstance(value, list):
+        return ", ".join(map(clean, value))
+    moment = (key == "at" or key.endswith("_at")) and isinstance(value, float) and value
+    return clock(value) if moment else clean(value)

@@ -11,17 +11,23 @@ import click
 from cli.commands.node_edit import seconds
 from cli.exits import CliError, Exit
 from cli.options import Leaf, client, settings
-from cli.output import Column, clean, clock, show
+from cli.output import Column, clean, clock, short, show
 from cli.stream import follow
 
 CURSOR = re.compile(r"[0-9]+(\.[0-9]+)?\Z")
 BACKLOG = 10
 """How many events `-w` shows before it waits for new ones."""
 
+
+def _subject(item: Mapping[str, Any]) -> str:
+    subject = str(item["subject"])
+    return short(subject) if subject.startswith("sha256:") else subject
+
+
 COLUMNS = (
     Column("TIME", lambda e: clock(e["at"])),
     Column("KIND", lambda e: e["kind"]),
-    Column("SUBJECT", lambda e: e["subject"]),
+    Column("SUBJECT", _subject),
     Column("MESSAGE", lambda e: e["message"]),
     Column("JOB", lambda e: e["job"], wide=True),
     Column("ACTOR", lambda e: e["actor"], wide=True),
@@ -68,6 +74,4 @@ def _print(fmt: str, item: Mapping[str, Any]) -> None:
         click.echo(item["cursor"])
     else:
         job = f"  ({item['job']})" if fmt == "wide" and item["job"] else ""
-        click.echo(
-            clean(f"{clock(item['at'])}  {item['kind']:<16} {item['subject']}  {item['message']}{job}")
-        )
+        click.echo(clean(f"{clock(item['at'])}  {item['kind']:<16} {_subject(item)}  {item['message']}{job}"))
