@@ -1,9 +1,10 @@
 """Selectors: which nodes an operation is for.
 
 A selector is a comma-separated list of terms that must all hold:
-`*` every node; `in-service` those in service; `web-*` a name pattern (`*`, `?`, `[a-f]`); `role=web`,
-`status=commissioned`, `presence=reachable`, `health=drifted`; `rack=r1`, `rack!=r1` labels; `rack` has that label, `!rack` has
-not. `role`, `status`, `presence`, `health` and `name` are taken before labels of the same name.
+`*` every node; `in-service` those in service, `!in-service` the others; `web-*` a name pattern (`*`, `?`,
+`[a-f]`); `role=web`, `status=commissioned`, `presence=reachable`, `health=drifted`; `rack=r1`, `rack!=r1`
+labels; `rack` has that label, `!rack` has not. `role`, `status`, `presence`, `health`, `name` and
+`in-service` are taken before labels of the same name.
 """
 
 import re
@@ -65,7 +66,9 @@ def _term(text: str) -> Term | None:
         return None
     if found["operator"] is None:
         return Term(key=found["key"], value=None, negated=bool(found["not"]))
-    if found["not"] or not (found["key"] == "name" or LABEL_VALUE.match(found["value"])):
+    if found["not"] or found["key"] == IN_SERVICE_TERM:
+        return None
+    if found["key"] != "name" and not LABEL_VALUE.match(found["value"]):
         return None
     return Term(key=found["key"], value=found["value"], negated=found["operator"] == "!=")
 

@@ -51,6 +51,9 @@ ALL = ("db-a", "spare", "web-1", "web-2")
         (" rack=r1 , ssd ", ("db-a",)),
         ("*,!rack", ("spare",)),
         ("role=nobody", ()),
+        ("in-service", ("web-1", "web-2")),
+        ("!in-service", ("db-a", "spare")),
+        ("in-service,rack=r1", ("web-2",)),
     ],
 )
 def test_a_selector_finds_its_nodes_sorted(selector: str, expected: tuple[str, ...]) -> None:
@@ -73,6 +76,8 @@ def test_a_selector_finds_its_nodes_sorted(selector: str, expected: tuple[str, .
         "rack=a b",
         "Rack=r1",
         "rack=*",
+        "in-service=no",
+        "in-service!=yes",
         "!*",
         "a;b",
     ],
