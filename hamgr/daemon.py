@@ -35,6 +35,7 @@ from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import BundleScripts
 from hamgr.jobs.worker import Tools
 from hamgr.manager import Manager
+from hamgr.raft.port import CannotStart
 from hamgr.raft.settings import StockSettings
 from hamgr.raft.stock import StockReplica
 
@@ -149,7 +150,7 @@ def run(path: Path) -> None:
     except (ConfigError, BlobError, ValueError) as error:
         click.echo(f"hamgrd: {error}", err=True)
         sys.exit(EXIT_CONFIGURATION)
-    except OSError as error:
+    except (CannotStart, OSError) as error:
         click.echo(f"hamgrd: {error}", err=True)
         sys.exit(1)
 
