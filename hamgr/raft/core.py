@@ -125,7 +125,10 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
         self.doTick(wait_s)
 
     def close(self) -> None:
-        """Close all sockets and the journal."""
+        """Close all sockets and files."""
+        incoming = self._SyncObj__serializer._Serializer__incomingTransmissionFile  # noqa: SLF001 - see the module
+        if incoming is not None:
+            incoming.close()
         self._poller.unsubscribe(self._wake_fd)
         self.destroy()
         with self._wake_lock:

@@ -271,7 +271,8 @@ class MemoryReplica:
     def die(self) -> None:
         self.alive = False
         self._stranded.clear()
-        self.learn(Leadership(term=self.leadership.term, leader="", leads=False))
+        self.leadership = Leadership(term=self.leadership.term, leader="", leads=False)
+        self._changes.raise_to(self.version + 1)
         self._proposals.stir()
 
     def learn(self, leadership: Leadership) -> None:

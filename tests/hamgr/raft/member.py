@@ -5,6 +5,7 @@ Run as a program it is the replica; `Member` is the test's handle on one.
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import signal
 import sys
@@ -39,16 +40,7 @@ class Member:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(PROGRAM),
-            json.dumps(
-                {
-                    "name": self.settings.name,
-                    "address": self.settings.address,
-                    "peers": dict(self.settings.peers),
-                    "password": self.settings.password,
-                    "data_dir": str(self.settings.data_dir),
-                    "snapshot_entries": self.settings.snapshot_entries,
-                }
-            ),
+            json.dumps(dataclasses.asdict(self.settings), default=str),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 24,

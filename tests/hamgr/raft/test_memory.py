@@ -169,6 +169,39 @@ def test_what_an_isolated_leader_was_told_comes_late_or_never_as_the_fault_says(
     run(scenario)
 
 
+def test_what_an_isolated_leader_was_told_dies_with_it():
+    async def scenario(cluster, a, b, c):
+        cluster.isolate("a")
+        with pytest.raises(OutcomeUnknown):
+            await a.propose(kit.add_node("n"), timeout_s=5)
+        cluster.crash("a")
+        cluster.restart("a")
+        cluster.heal("a")
+        assert cluster.length == 0
+        assert not a.state.nodes
+
+    run(scenario)
+
+
+def test_a_crash_ends_what_is_pending_at_once_even_when_nobody_leads():
+    async def scenario(cluster, a, b, c):
+        cluster.crash("b")
+        cluster.crash("c")
+        loop = asyncio.get_running_loop()
+        pending = [
+            asyncio.ensure_future(a.propose(kit.add_node("n"), timeout_s=600)),
+            asyncio.ensure_future(a.read(timeout_s=600)),
+        ]
+        await asyncio.sleep(1)
+        begun = loop.time()
+        cluster.crash("a")
+        answers = await asyncio.gather(*pending, return_exceptions=True)
+        assert list(map(type, answers)) == [NotCommitted, NoLeader]
+        assert loop.time() - begun < 60
+
+    run(scenario)
+
+
 def test_a_proposal_that_waits_through_an_isolation_is_answered_after_it():
     async def scenario(cluster, a, b, c):
         cluster.isolate("c")

@@ -96,6 +96,7 @@ async def test_nothing_of_the_state_is_pickled(settings):
         ("snapshot", None, "no snapshot leads up to it"),
         ("journal", lambda _data: b"", "journal"),
         ("journal", lambda data: data[:100], "journal"),
+        ("journal", lambda data: data[:40] + b"\x13" + data[41:], "record at byte 40 is damaged"),
         ("journal", None, "journal is gone"),
         ("journal.meta", lambda _data: b"", "votes"),
         ("journal.meta", None, "votes"),
