@@ -61,8 +61,7 @@ class Pacing:
     async def _keep_distance(self, target: _Target) -> None:
         now = asyncio.get_running_loop().time
         async with target.start:
-            while (early_s := target.free_at - now()) > 0.0:
-                await asyncio.sleep(early_s)
+            await asyncio.sleep(max(0.0, target.free_at - now()))
             target.free_at = now() + self._settings.start_interval_s
 
     def pause_s(self, failures: int) -> float:

@@ -105,6 +105,16 @@ async def test_an_effect_happens_once_while_the_connection_dies_again_and_again(
     assert launches_of(node.root) == ["1 c1.7 web.install 1"]
 
 
+async def test_a_resumed_call_waits_no_longer_than_was_asked(running: Sandbox, executor: SSHExecutor) -> None:
+    node = running.node("one")
+    began = time.monotonic()
+    waiting = asyncio.ensure_future(executor.run(node.host, 1, KEY, work(lasts_s=60), wait_s=3))
+    await asyncio.sleep(2)
+    await running.drop_connections("one")
+    assert (await waiting).state is AttemptState.RUNNING
+    assert time.monotonic() - began < 4.8
+
+
 async def test_a_node_that_vanishes_in_the_middle_is_unknown_never_failed(
     running: Sandbox, tmp_path: Path
 ) -> None:
@@ -213,6 +223,7 @@ async def test_a_command_ended_by_a_signal_or_in_error_says_how(running: Sandbox
         assert (failed.exit_status, failed.stderr, failed.stdout) == (4, b"why\n", b"")
         with pytest.raises(SessionLostError):
             await execute(connection, "sleep 9", deadline=_in(0.2), output_bytes_max=100)
+        await connection.wait_closed()  # of no use to others: the hanging session would keep its place
     await connections.close()
 
 

@@ -91,7 +91,7 @@ def client(tmp_path: Path) -> asyncssh.SSHKey:
 
 @pytest.fixture
 def quick(client: asyncssh.SSHKey, tmp_path: Path) -> SSHSettings:
-    return settings(tmp_path / "client", connect_timeout_s=0.4, login_timeout_s=0.4, dial_timeout_s=0.8)
+    return settings(tmp_path / "client", connect_timeout_s=0.9, login_timeout_s=0.9, dial_timeout_s=0.8)
 
 
 async def _fail(connections: Connections, host: Host, *, within_s: float) -> BackendError:
@@ -113,8 +113,8 @@ def _in(seconds: float) -> float:
 @pytest.mark.parametrize(
     ("serve", "says"),
     [
-        (_silent, "accepted the connection and said nothing for 0.4 s"),
-        (_hang_after_greeting, "began the login and did not finish it within 0.4 s"),
+        (_silent, "accepted the connection and said nothing for 0.9 s"),
+        (_hang_after_greeting, "began the login and did not finish it within 0.9 s"),
         (_close, "closed the connection before the login was complete"),
         (_http, "does not speak SSH"),
         (_flood, "does not speak SSH"),
@@ -125,7 +125,7 @@ async def test_what_is_no_sshd_is_unreachable_in_time_and_named(
     quick: SSHSettings, serve: Serve, says: str
 ) -> None:
     async with stranger(serve) as there:
-        failure = await _fail(Connections(quick, Random(1)), there.host, within_s=3)
+        failure = await _fail(Connections(quick, Random(1)), there.host, within_s=8)
     assert isinstance(failure, Unreachable)
     assert says in failure.message
     assert f"127.0.0.1:{there.host.port}" in failure.message
@@ -149,7 +149,7 @@ async def test_a_silent_node_does_not_hold_up_the_others(client: asyncssh.SSHKey
 
 async def test_a_connection_that_is_dropped_is_dialled_again_with_pauses(quick: SSHSettings) -> None:
     async with stranger(_close) as there:
-        await _fail(Connections(quick, Random(1)), there.host, within_s=3)
+        await _fail(Connections(quick, Random(1)), there.host, within_s=8)
         assert 3 <= there.accepted <= 10
 
 
@@ -198,6 +198,49 @@ async def test_ten_callers_share_one_dial_and_one_refusal(client: asyncssh.SSHKe
         assert {type(failure) for failure in failures} == {Refused}
         assert there.accepted == 0
         await connections.close()
+
+
+async def test_ten_callers_of_a_silent_node_wait_for_one_dial(quick: SSHSettings) -> None:
+    connections = Connections(quick, Random(1))
+
+    async def ask() -> None:
+        async with connections.lease(there.host, Lane.RUN, deadline=_in(20)):
+            pass
+
+    async with stranger(_silent) as there:
+        failures = await asyncio.gather(*(ask() for _ in range(4)), return_exceptions=True)
+        assert {type(failure) for failure in failures} == {Unreachable}
+        assert there.accepted == 1
+    await connections.close()
+
+
+async def test_few_key_exchanges_run_at_once_however_many_nodes_have_greeted(
+    client: asyncssh.SSHKey, tmp_path: Path
+) -> None:
+    speaking = most = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal speaking, most
+        writer.write(b"SSH-2.0-Slow\r\n")
+        await reader.readline()
+        speaking += 1
+        most = max(most, speaking)
+        await reader.read()
+        speaking -= 1
+
+    few = settings(tmp_path / "client", handshakes_max=2, login_timeout_s=0.3, dial_timeout_s=0.1)
+    connections = Connections(few, Random(1))
+
+    async def ask(number: int) -> None:
+        host = Host(name=f"n{number}", address="127.0.0.1", port=there.host.port, host_key=KEY)
+        async with connections.lease(host, Lane.RUN, deadline=_in(20)):
+            pass
+
+    async with stranger(count) as there:
+        failures = await asyncio.gather(*(ask(number) for number in range(6)), return_exceptions=True)
+        assert {type(failure) for failure in failures} == {Unreachable}
+        assert (there.accepted, most) == (6, 2)
+    await connections.close()
 
 
 async def test_idle_connections_are_closed_and_dialled_again_when_needed(
@@ -303,6 +346,24 @@ async def test_every_read_asks_for_quick_acknowledgements() -> None:
     for _ in range(3):
         wire.data_received(b"SSH")
     assert spy.options == [(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)] * 4
+
+
+async def test_a_greeting_beyond_its_bound_ends_the_connection_until_the_login_is_done() -> None:
+    class Transport(asyncio.Transport):
+        aborted = False
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    for trusted in (False, True):
+        wire, transport = Wire(10), Transport()
+        wire.connection_made(transport)
+        if trusted:
+            wire.trust()
+        wire.data_received(bytes(10))
+        assert not transport.aborted
+        wire.data_received(b"!")
+        assert transport.aborted is not trusted
 
 
 @pytest.mark.parametrize(
