@@ -14,14 +14,19 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="print everything that happens")
+    parser.add_argument("--traces", action="store_true", help="print each world's digest, and nothing else")
     options = parser.parse_args()
     figures, broken, began = Figures(), 0, time.monotonic()
     for seed in range(options.start, options.start + options.seeds):
         verdict = judge(seed, tell=print if options.verbose else None)
         figures.add(verdict.figures)
-        if verdict.broken:
-            broken += 1
+        if options.traces:
+            print(seed, verdict.trace)
+        elif verdict.broken:
             print(verdict, flush=True)
+        broken += bool(verdict.broken)
+    if options.traces:
+        return 0
     took_s = time.monotonic() - began
     print(figures.line())
     print(f"{options.seeds} seeds in {took_s:.1f} s ({options.seeds / took_s:.1f}/s), {broken} broke a law")

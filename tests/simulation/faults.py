@@ -26,6 +26,9 @@ class Handles(Protocol):
     processes: dict[str, Process]
     machines: list[Machine]
     armed: tuple[str, str] | None
+    """Where the next replica that gets there is struck, and how."""
+    only_boundary: tuple[str, str] | None
+    """The same, for worlds that are about one boundary."""
 
     def count(self, name: str) -> None: ...
     def crash(self, name: str, *, down_s: float) -> None: ...
@@ -70,13 +73,13 @@ class Storm:
     def calm(self) -> None:
         """End all faults but the lasting ones (dead machines, changed keys, wrong clocks)."""
         world = self._world
-        world.armed = None
+        world.armed = world.only_boundary = None
         world.network.weather = Weather()
         world.consensus.doubt = Doubt()
         for name, process in world.processes.items():
             if process.life is None:
                 process.begin()
-            world.consensus.reconnect(name)
+            world.consensus.heal(name)
             if process.life is not None:
                 process.life.link.cut.clear()
         for machine in world.machines:
@@ -84,8 +87,8 @@ class Storm:
                 world.network.executor.set_up(machine, True)
 
     def _arm(self) -> None:
-        action = self._random.choice(("crash", "crash", "isolate"))
-        self._world.armed = (self._random.choice(CRASH_BOUNDARIES), action)
+        place = (self._random.choice(CRASH_BOUNDARIES), self._random.choice(("crash", "crash", "isolate")))
+        self._world.armed = self._world.only_boundary or place
 
     def _crash_leader(self) -> None:
         if leader := self._world.consensus.leader:
@@ -105,8 +108,14 @@ class Storm:
             self._world.cut_off(leader, for_s=self._random.choice((2.0, 15.0, 90.0)))
 
     def _depose(self) -> None:
-        if self._world.consensus.elect(self._random.choice(list(self._world.processes))):
+        """Elect another; the old leader hears of it a moment later."""
+        consensus = self._world.consensus
+        others = [name for name in consensus.able() if name != consensus.leader]
+        if others and (leader := consensus.leader):
             self._world.count("leader deposed")
+            self._world.cut_off(leader, for_s=self._random.uniform(0.0, 1.0))
+            if consensus.has_quorum():
+                consensus.elect(self._random.choice(others))
 
     def _machine(self) -> Machine:
         return self._random.choice(self._world.machines)

@@ -43,6 +43,9 @@ class Records:
         """Judge an entry of the log."""
         if not isinstance(command, FinishAttempt) or not isinstance(outcome, Accepted) or machine is None:
             return
+        claim = before.jobs[command.job].tasks[command.node].epoch
+        if command.epoch != claim:
+            yield f"{machine.name}: a report under epoch {command.epoch} was accepted, the claim is {claim}"
         result = command.result
         key = AttemptKey(job=node_job(before, command.job), step=result.step, attempt=result.attempt)
         known = self._known.setdefault((machine.machine_id, key), result)
@@ -94,7 +97,7 @@ def at_rest(state: State) -> Iterator[str]:
         yield f"still owed: {due}"
 
 
-def replay(entries: list[bytes], final: State) -> Iterator[str]:
+def replay(entries: list[bytes], digest: str) -> Iterator[str]:
     """Apply the log's bytes once more, through a snapshot in the middle, as another replica would."""
     state = State()
     for number, entry in enumerate(entries):
@@ -103,7 +106,7 @@ def replay(entries: list[bytes], final: State) -> Iterator[str]:
             yield f"entry {number + 1} raised {bug!r}"
         if number == len(entries) // 2:
             state = codec.decode_state(codec.encode_state(state))
-    if codec.state_digest(state) != codec.state_digest(final):
+    if codec.state_digest(state) != digest:
         yield "a replica that replays the log ends in another state"
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from backends.memory.executor import MemoryExecutor
 from backends.memory.faults import Fault
 from backends.ports import AttemptKey, AttemptStatus, Host, LogChunk, ProbeReport, TimedOut, Unreachable
-from tests.simulation.nodes import Machine
+from tests.simulation.nodes import SENDER, Machine
 
 ANSWER_TIMEOUT_S = 20.0
 """How long a replica waits for any answer, beside the time that it lets a step run."""
@@ -83,10 +83,12 @@ class Link:
 
     Attributes:
         cut: Addresses that this replica cannot reach.
+        sender: The replica and which of its lives.
         reach: Called with a boundary and a subject; may end this replica.
     """
 
     network: Network
+    sender: str
     reach: Callable[[str, str], None]
     alive: bool = True
     cut: set[str] = field(default_factory=set)
@@ -99,6 +101,7 @@ class Link:
             call.close()
             await asyncio.sleep(0.5)
             raise Unreachable(host.name, "no route from this replica")
+        SENDER.set(self.sender)
         task = self.network.carry(call)
         self.reach(f"sent {verb}", host.name)
         try:

@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from backends.memory.node import KILLED, MemoryNode
@@ -15,6 +16,8 @@ from statemachine.manifest import Manifest
 from statemachine.words import Digest, Verb
 from tests.simulation.orders import Nature, Order, read
 
+SENDER: ContextVar[str] = ContextVar("SENDER", default="")
+"""Whose order this is: a replica and which of its lives; travels with the call, and nobody obeys it."""
 BY_ITSELF, KILLED_ON_NODE, LOST = "by itself", "killed", "lost"
 
 
@@ -63,6 +66,8 @@ class Machine(MemoryNode):
     evidence: list[Launch] = field(default_factory=list)
     epoch_obeyed: int = 0
     """The highest epoch of any order that was obeyed."""
+    senders: dict[int, str] = field(default_factory=dict)
+    """Who used each epoch."""
     gone: bool = False
     """Never comes back."""
     _components: dict[str, _Component] = field(default_factory=dict)
@@ -186,5 +191,10 @@ class _Obeying:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, StaleEpoch):
             self._machine.fate.refused(self._machine, self._epoch)
-        elif self._epoch > self._machine.epoch_obeyed:
-            self._machine.epoch_obeyed = self._epoch
+            return
+        self._machine.epoch_obeyed = max(self._machine.epoch_obeyed, self._epoch)
+        first = self._machine.senders.setdefault(self._epoch, SENDER.get())
+        if first != SENDER.get():
+            self._machine.fate.broken(
+                f"{self._machine.name}: epoch {self._epoch} was used by {first} and by {SENDER.get()}"
+            )

@@ -87,8 +87,8 @@ class Operators:
             await self._random.choices(names, weights)[0]()
 
     def _view(self) -> State:
-        up = [replica for replica in self._consensus.replicas.values() if replica.up]
-        return self._random.choice(up).state if up else State()
+        up = self._consensus.up()
+        return self._consensus.replica(self._random.choice(up)).state if up else State()
 
     def _of(self, *statuses: Status) -> list[Node]:
         return [node for node in self._view().nodes.values() if node.status in statuses and not node.job]
@@ -103,10 +103,10 @@ class Operators:
         command = make(request_id=RequestId(f"op-{self._asked}"), at=self._clock.now(), actor="ann", **fields)
         self._count("requests")
         for _ in range(TRIES_MAX):
-            up = [replica for replica in self._consensus.replicas.values() if replica.up]
-            if up:
+            if up := self._consensus.up():
+                replica = self._consensus.replica(self._random.choice(up))
                 try:
-                    await self._random.choice(up).propose(command, timeout_s=PROPOSAL_TIMEOUT_S)
+                    await replica.propose(command, timeout_s=PROPOSAL_TIMEOUT_S)
                 except (OutcomeUnknown, NotCommitted):
                     self._count("requests repeated")
                 else:

@@ -51,9 +51,13 @@ class Process:
         assert self.life is None
         self._lives += 1
         self._consensus.restart(self.name)
-        replica = self._consensus.replicas[self.name]
-        link = Link(network=self._network, reach=lambda at, subject: self._reach(self.name, at, subject))
+        replica = self._consensus.replica(self.name)
         life, made = f"{self.name}-{self._lives}", iter(range(1_000_000))
+        link = Link(
+            network=self._network,
+            sender=life,
+            reach=lambda at, subject: self._reach(self.name, at, subject),
+        )
         tools = Tools(
             replica=replica,
             proposer=Proposer(replica=replica, clock=self.clock, new_id=lambda: f"{life}-{next(made)}"),

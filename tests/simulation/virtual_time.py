@@ -38,7 +38,8 @@ class _Jump:
             return []
         self._steps += 1
         if self._steps > STEPS_AT_ONE_INSTANT_MAX:
-            raise Stuck(f"{self._steps} steps at {self._loop.time():.3f} s, and time does not pass")
+            steps, self._steps = self._steps, 0
+            raise Stuck(f"{steps} steps at {self._loop.time():.3f} s, and time does not pass")
         return []
 
 
@@ -49,7 +50,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now_s = 0.0
         self._selector = _Jump(self)
-        self._clock_resolution = 1e-9
+        self._clock_resolution = 1e-6  # above what a float can tell apart after years
 
     def time(self) -> float:
         return self._now_s
@@ -69,18 +70,19 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end in a loop of its own, and cancel what it leaves behind."""
     loop = VirtualTimeLoop()
-    asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(main)
     finally:
-        left = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(_cancel_the_rest())
         loop.run_until_complete(loop.shutdown_asyncgens())
-        asyncio.set_event_loop(None)
         loop.close()
+
+
+async def _cancel_the_rest() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @dataclass(slots=True, kw_only=True)
