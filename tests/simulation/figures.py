@@ -17,6 +17,7 @@ FAULTS = (
     "leader isolated",
     "leader deposed",
     "ex-leader refused by a node",
+    "node busy with an older attempt",
     "node down",
     "node gone for ever",
     "node rebooted",

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from backends.memory.node import KILLED, MemoryNode
-from backends.ports import AttemptKey, AttemptStatus, StaleEpoch
+from backends.ports import AttemptKey, AttemptStatus, NodeBusy, StaleEpoch
 from statemachine.manifest import Manifest
 from statemachine.words import Digest, Verb
 from tests.simulation.orders import Nature, Order, read
@@ -54,7 +54,7 @@ class Fate:
     nature: Callable[[str, Order], Nature]
     manifest: Callable[[str], Manifest]
     launched: Callable[["Machine", Launch, Nature], None]
-    refused: Callable[["Machine", int], None]
+    count: Callable[[str], None]
     broken: Callable[[str], None]
 
 
@@ -190,8 +190,10 @@ class _Obeying:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, StaleEpoch):
-            self._machine.fate.refused(self._machine, self._epoch)
+            self._machine.fate.count("ex-leader refused by a node")
             return
+        if isinstance(error, NodeBusy):
+            self._machine.fate.count("node busy with an older attempt")
         self._machine.epoch_obeyed = max(self._machine.epoch_obeyed, self._epoch)
         first = self._machine.senders.setdefault(self._epoch, SENDER.get())
         if first != SENDER.get():

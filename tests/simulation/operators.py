@@ -72,6 +72,7 @@ class Operators:
             (self._verify, 2),
             (self._decommission, 3),
             (self._discover, 4),
+            (self._repair, 3),
             (self._cancel, 3),
             (self._maintenance, 2),
             (self._forget, 2),
@@ -152,6 +153,16 @@ class Operators:
             sweep=self._random.random() < 0.5,
             readmit=self._random.random() < 0.6,
         )
+
+    async def _repair(self) -> None:
+        """Look for everything anew, and give what is quarantined its role again."""
+        endpoints = tuple(Endpoint(address=address) for address in self._addresses())
+        await self._ask(SubmitDiscovery, endpoints=endpoints, readmit=True)
+        await asyncio.sleep(2.0)
+        for node in self._of(Status.QUARANTINED):
+            await self._ask(
+                SubmitJob, kind=JobKind.COMMISSION, nodes=(node.name,), role=node.role, max_parallel=1
+            )
 
     async def _cancel(self) -> None:
         running = self._view().running

@@ -136,5 +136,7 @@ def nature_of(seed: str, machine: str, order: Order, *, hardship: float) -> Natu
     if random.random() < hardship:
         fails = random.choice((1, 1, 1, 2, 1_000_000))
     quick = order.check or order.checking or random.random() > hardship
-    lasts_s = random.choice((0.0, 0.2, 1.0, 4.0)) if quick else random.choice((15.0, 40.0, 80.0, 300.0))
+    lasts_s = (
+        random.choice((0.0, 0.2, 1.0, 4.0)) if quick else random.choice((15.0, 40.0, 80.0, 200.0, 600.0))
+    )
     return Nature(fails=fails, lasts_s=lasts_s, reboots=not order.check and random.random() < hardship / 3)

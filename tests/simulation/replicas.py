@@ -36,6 +36,7 @@ class Process:
         network: Network,
         reach: Callable[[str, str, str], None],
         died: Callable[[str, BaseException], None],
+        settings: AttemptSettings,
     ) -> None:
         self.name = name
         self.clock = VirtualClock()
@@ -43,6 +44,7 @@ class Process:
         self._network = network
         self._reach = reach
         self._died = died
+        self._settings = settings
         self._lives = 0
         self.life: Life | None = None
 
@@ -65,7 +67,7 @@ class Process:
             scripts=OrderSource(),
             clock=self.clock,
             failpoints=link.reach,
-            settings=AttemptSettings(),
+            settings=self._settings,
         )
         manager = Manager(tools=tools, new_cluster=CLUSTER, workers_max=16)
         task = asyncio.get_running_loop().create_task(manager.run(), name=life)

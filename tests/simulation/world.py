@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from hamgr.jobs.attempt import AttemptSettings
 from statemachine import codec, requests
 from statemachine.commands import Command
 from statemachine.model import State
@@ -86,6 +87,7 @@ class World:
         self.consensus = Consensus(
             names, random=Random(f"{self.seed}/log"), count=self.count, observe=self._observe
         )
+        settings = AttemptSettings(unreachable_deadline_s=random.choice((5.0, 20.0, 60.0)))
         self.processes = {
             name: Process(
                 name=name,
@@ -93,6 +95,7 @@ class World:
                 network=self.network,
                 reach=self._reach,
                 died=self._died,
+                settings=settings,
             )
             for name in names
         }
@@ -114,7 +117,7 @@ class World:
             nature=self._nature,
             manifest=lambda digest: self.consensus.final.bundles[Digest(digest)].manifest,
             launched=self._launched,
-            refused=self._refused,
+            count=self.count,
             broken=self._break,
         )
         machine = Machine(name=name, fate=fate)
@@ -183,9 +186,6 @@ class World:
             self._break(problem)
         if nature.reboots and nature.lasts_s:
             self.later(nature.lasts_s / 2, lambda: self.reboot(machine))
-
-    def _refused(self, machine: Machine, epoch: int) -> None:
-        self.count("ex-leader refused by a node")
 
     def _died(self, name: str, error: BaseException) -> None:
         self._break(f"the manager of {name} died: {error!r}")
