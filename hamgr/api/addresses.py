@@ -67,19 +67,29 @@ def _range(text: str) -> list[tuple[str, int]] | None:
 
 def _one(text: str, port: int) -> tuple[str, int] | None:
     """Return host and port of one address; None when it is none."""
-    try:
-        return str(ipaddress.ip_address(text.strip("[]") if text.startswith("[") else text)), port
-    except ValueError:
-        pass
-    host, colon, digits = text.rpartition(":")
+    bare = _ip(text)
+    if bare is not None:
+        return bare, port
+    host, colon, digits = ("", "", "") if text.endswith("]") else text.rpartition(":")
     if colon:
         if not (digits.isascii() and digits.isdigit() and len(digits) < 6 and 0 < int(digits) < 65_536):
             return None
         port = int(digits)
     else:
         host = text
+    if host.startswith("[") and host.endswith("]"):
+        inner = _ip(host[1:-1])
+        return (inner, port) if inner is not None and ":" in inner else None
+    literal = _ip(host)
+    if literal is not None and ":" not in literal:
+        return literal, port
+    named = _HOST_NAME.match(host) and not _DIGITS_AND_DOTS.match(host)
+    return (host.lower(), port) if named else None
+
+
+def _ip(text: str) -> str | None:
+    """Return an address in its one canonical form; None when it is none."""
     try:
-        return str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))), port
+        return str(ipaddress.ip_address(text))
     except ValueError:
-        named = _HOST_NAME.match(host) and not _DIGITS_AND_DOTS.match(host)
-        return (host.lower(), port) if named else None
+        return None

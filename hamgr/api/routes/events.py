@@ -90,7 +90,8 @@ def after(state: State, cursor: Cursor) -> Sequence[Event]:
     Raises:
         Problem: `expired-cursor`, when one of them may be gone.
     """
-    if cursor != _BEFORE_ALL and cursor[0] <= state.event_base and not _joins(state, cursor):
+    gone = state.event_base > 0 and cursor[0] <= state.event_base and not _joins(state, cursor)
+    if gone and cursor != _BEFORE_ALL:
         oldest = _mark((state.events[0].index, state.events[0].part)) if state.events else "none"
         raise Problem(
             "expired-cursor",

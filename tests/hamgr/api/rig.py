@@ -19,7 +19,7 @@ from hamgr.bundles import load
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
 from statemachine import machine
 from statemachine.commands import AddNode, ReportSighting, Sighting, SubmitDiscovery
-from statemachine.model import Endpoint, State
+from statemachine.model import Endpoint, Event, State
 
 TOKEN = "t" * 40
 NOW = 1_700_000_000.0
@@ -264,3 +264,8 @@ def archive(files: dict[str, str] | None = None) -> bytes:
             entry.size = len(text.encode())
             tar.addfile(entry, io.BytesIO(text.encode()))
     return out.getvalue()
+
+
+def event(index: int, message: str) -> Event:
+    """Return an event as the state keeps them."""
+    return Event(index=index, part=0, at=NOW, kind="test", subject="s", message=message)
