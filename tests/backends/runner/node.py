@@ -39,13 +39,14 @@ class Node:
         self._callers: list[subprocess.Popen[bytes]] = []
 
     def popen(self, words: list[str], stdin: bytes = b"", **environment: str) -> subprocess.Popen[bytes]:
-        """Start a verb; its whole standard input has been written when this returns."""
+        """Start a verb in a session of its own; all of its standard input has been written on return."""
         process = subprocess.Popen(
             [*self.shell, str(self.runner), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**self.environment, **environment},
+            start_new_session=True,
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
 
@@ -136,19 +135,9 @@ def test_an_empty_script_and_one_of_a_megabyte_run_whole(node: Node) -> None:
 
 
 def test_a_caller_that_dies_while_it_waits_changes_nothing_for_the_attempt(node: Node) -> None:
-    words, body = run_call(1, key(), node.gate("g") + "; echo over; exit 6")
-    caller = subprocess.Popen(
-        [*node.shell, str(node.runner), *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=node.environment,
-        start_new_session=True,
-    )
-    assert caller.stdin is not None
-    caller.stdin.write(body)
-    caller.stdin.flush()
-    until(node.launches, what="it never started")
+    words, body = run_call(1, key(), f"touch begun; {node.gate('g')}; exit 6")
+    caller = node.popen(words, body)
+    until((node.root / "begun").exists, what="it never started")
     os.killpg(caller.pid, signal.SIGKILL)
     caller.communicate(timeout=20)
     node.open("g")

@@ -1,13 +1,17 @@
 """Many callers at once, from two epochs, with a fence in the middle: each effect exactly once."""
 
+import fcntl
+import os
+import signal
 import subprocess
+import time
 from random import Random
 
 import pytest
 
 from backends.ports import AttemptState, AttemptStatus, NodeBusy, StaleEpoch
 from backends.runner import answers, script
-from tests.backends.runner.node import Node, key, run_call
+from tests.backends.runner.node import Node, key, run_call, until
 
 STARTS = 12
 
@@ -81,3 +85,36 @@ def test_steps_that_follow_each_other_at_once_are_never_refused_as_busy(quick_no
         for process in callers[1:]:
             parse(process)
     assert len(quick_node.launches()) == 30
+
+
+def test_somebody_who_waited_for_the_last_attempt_does_not_make_the_node_busy(quick_node: Node) -> None:
+    quick_node.run(1, key(), "true")
+    with (quick_node.state / "run.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # what a waiting caller has for a moment when it wakes up
+        starting = quick_node.popen(*run_call(1, key(step="next"), "true"))
+        time.sleep(0.05)
+    status = parse(starting)
+    assert isinstance(status, AttemptStatus)
+    assert status.state is AttemptState.DONE
+
+
+def test_who_waits_for_a_lost_attempt_is_told_though_another_one_has_the_node(quick_node: Node) -> None:
+    text = f"echo last words; {quick_node.gate('never')}"
+    quick_node.run(1, key(), text, wait_s=0)
+    until(lambda: quick_node.status(1, key()).output_bytes, what="it never started")
+    waiting = quick_node.popen(*run_call(1, key(), text))
+    follower = quick_node.popen(script.follow_words(key(), offset=0))
+    assert follower.stdout is not None
+    follower.stdout.readline()
+    time.sleep(0.2)  # both are waiting now; stopped, they miss the moment at which the node is free
+    for process in (waiting, follower):
+        os.killpg(process.pid, signal.SIGSTOP)
+    quick_node.end_everything()
+    assert quick_node.run(1, key(step="next"), "sleep 300", wait_s=0).state is AttemptState.RUNNING
+    for process in (waiting, follower):
+        os.killpg(process.pid, signal.SIGCONT)
+    status = parse(waiting)
+    assert isinstance(status, AttemptStatus)
+    assert (status.state, status.output) == (AttemptState.LOST, b"last words\n")
+    assert follower.communicate(timeout=5)[0] == b"last words\n"
+    assert quick_node.status(1, key(step="next")).state is AttemptState.RUNNING

@@ -10,6 +10,7 @@ import pytest
 
 from backends.ports import AttemptState, CommandFailed
 from backends.runner import answers, script
+from tests.backends.runner.conftest import TOOLS
 from tests.backends.runner.node import Node, key, run_call
 
 
@@ -49,6 +50,16 @@ def test_a_fence_that_cannot_be_written_is_not_reported_and_not_obeyed(node: Nod
     with pytest.raises(CommandFailed, match="fence not stored"):
         answers.parse_fence("node", stdout, status, epoch=9)
     assert node.status(1, key()).state is AttemptState.ABSENT
+
+
+def test_a_fence_that_cannot_be_synced_is_not_reported_and_not_obeyed(node: Node) -> None:
+    node.fence(1)
+    put_tool(node, "sync", 'case "$*" in *fence.new*) exit 1 ;; esac; exec $real "$@"')
+    status, stdout, _ = node.call(script.fence_words(9, "j"))
+    assert status == 74
+    with pytest.raises(CommandFailed, match="fence not stored"):
+        answers.parse_fence("node", stdout, status, epoch=9)
+    assert (node.state / "fence").read_text() == "1\n"
 
 
 @pytest.mark.parametrize("file_bytes_max", [0, 8, 60])
@@ -107,8 +118,7 @@ def test_a_state_folder_that_cannot_be_made_is_a_clear_error(node: Node) -> None
 def test_a_missing_tool_is_named_before_anything_happens(quick_node: Node, tool: str, tmp_path: Path) -> None:
     tools = tmp_path / "few tools"
     tools.mkdir()
-    needed = "sh flock dd env head ls mkdir mv rm setsid sleep sync tail tee uname wc"
-    for name in needed.split(" "):
+    for name in TOOLS.split(" "):
         found = shutil.which(name)
         assert found is not None
         if name != tool:
@@ -123,6 +133,11 @@ def test_a_missing_tool_is_named_before_anything_happens(quick_node: Node, tool:
     assert quick_node.launches() == []
     assert not (quick_node.root / "effect").exists()
     assert not (quick_node.state / "fence").exists()
+
+
+def test_output_that_is_still_on_its_way_when_a_step_ends_is_waited_for(node: Node) -> None:
+    put_tool(node, "tee", 'sleep 0.3; exec $real "$@"')
+    assert node.run(1, key(), "echo late").output == b"late\n"
 
 
 def test_a_flock_without_a_time_limit_is_good_enough(quick_node: Node) -> None:
