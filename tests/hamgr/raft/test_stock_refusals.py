@@ -43,7 +43,9 @@ def test_an_address_that_is_not_loopback_is_refused_by_name(settings, address):
         dataclasses.replace(settings, peers={"other": (address, "http://other")})
 
 
-@pytest.mark.parametrize("password", ["", "secret", "a" * 100, kit.PASSWORD[:42]])
+@pytest.mark.parametrize(
+    "password", ["", "secret", "a" * 100, kit.PASSWORD[:42]], ids=["none", "short", "not random", "42 of 43"]
+)
 def test_a_password_that_is_missing_short_or_not_random_is_refused_without_being_shown(settings, password):
     with pytest.raises(InvalidSettings, match="password") as refusal:
         dataclasses.replace(settings, password=password)
