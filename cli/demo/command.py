@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import sysconfig
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -63,9 +64,10 @@ def demo(*, ci: bool, keep: bool, nodes: int, stop: Path | None) -> int:
 
 
 def examples() -> Path:
-    """Return the folder of the example bundles: in the installed package, or in the checkout."""
-    packed = Path(__file__).parent / "examples"
-    return packed if packed.is_dir() else Path(__file__).parents[2] / "deploy" / "examples"
+    """Return the folder of the example bundles: in the checkout, or where the package was installed."""
+    checkout = Path(__file__).parents[2] / "deploy" / "examples"
+    installed = Path(sysconfig.get_path("data")) / "share" / "hamgr" / "examples"
+    return checkout if checkout.is_dir() else installed
 
 
 def _finish(story: Story, layout: Layout, processes: Processes, *, ci: bool, kept: bool) -> int:
