@@ -46,7 +46,10 @@ EXIT_CONFIGURATION = 78
 
 
 def replica_of(settings: Config) -> StockReplica:
-    """Return the replica that a configuration describes, not yet started."""
+    """Return the replica that a configuration describes, not yet started.
+
+    A replica that fails later ends the process, so that systemd starts a new one: it must not idle.
+    """
     return StockReplica(
         StockSettings(
             name=settings.name,
@@ -54,8 +57,14 @@ def replica_of(settings: Config) -> StockReplica:
             peers={name: (peer.raft, f"http://{peer.api}") for name, peer in settings.peers.items()},
             password=config.secret(settings.password_file),
             data_dir=settings.data_dir / "raft",
-        )
+        ),
+        on_failure=_end_of_replica,
     )
+
+
+def _end_of_replica(why: str) -> None:
+    log.critical("the replica cannot go on: %s", why)
+    os.kill(os.getpid(), signal.SIGABRT)
 
 
 @contextlib.asynccontextmanager

@@ -107,7 +107,7 @@ class Story:
         )
         for node, port in zip(self._nodes, free_ports(len(self._nodes)), strict=True):
             self._fleet.set_variables(node.name, port=port)
-        self._fleet.push(self._examples / "web", "version 1.0")
+        self._fleet.push(self._copy_of_example("web-1.0"), "version 1.0")
         web = [node.name for node in self._nodes if node.name.startswith("web")]
         gateways = [node.name for node in self._nodes if not node.name.startswith("web")]
         seconds = self._run("commission", nodes=web, role="web")
@@ -220,10 +220,14 @@ class Story:
         self._screen.nodes(rows)
         return seen
 
+    def _copy_of_example(self, name: str) -> Path:
+        """Copy the example, without what pip compiles when it installs it."""
+        ignored = shutil.ignore_patterns("__pycache__")
+        return Path(shutil.copytree(self._examples / "web", self._layout.directory / name, ignore=ignored))
+
     def _next_version(self) -> Path:
         """Return the bundle that was pushed first, as version 1.1 with another greeting."""
-        directory = self._layout.directory / "web-1.1"
-        shutil.copytree(self._examples / "web", directory)
+        directory = self._copy_of_example("web-1.1")
         for name, pattern, text in (
             ("hamgr.yaml", r"greeting: .*", "greeting: This page survived the death of a leader."),
             ("components/web/component.yaml", r'version: "1.0"', 'version: "1.1"'),
