@@ -17,7 +17,8 @@ from statemachine.machine import apply
 from statemachine.model import State
 from statemachine.outcomes import Outcome
 
-Observer = Callable[[State, Command, State, Outcome], None]
+Observer = Callable[[bytes, State, Command, State, Outcome], None]
+"""Told of an entry, the state before it, the command in it, the state after it, and the outcome."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Consensus(MemoryCluster):
         after, outcome = apply(before, command)
         self.entries.append(entry)
         self.states.append(after)
-        self._observe(before, command, after, outcome)
+        self._observe(entry, before, command, after, outcome)
         super().append(entry)
 
     def since(self, applied: int) -> tuple[State | None, list[bytes]]:

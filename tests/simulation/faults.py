@@ -43,12 +43,14 @@ class Handles(Protocol):
 class Storm:
     """One fault after another until the calm."""
 
-    def __init__(self, random: Random, world: Handles) -> None:
+    def __init__(self, random: Random, world: Handles, *, weather: Weather | None) -> None:
         self._random = random
         self._world = world
+        self._fixed_weather = weather
 
     async def rage(self, until_s: float) -> None:
         loop = asyncio.get_running_loop()
+        self._weather()
         acts: list[tuple[Callable[[], None], int]] = [
             (self._arm, 12),
             (self._crash_leader, 3),
@@ -159,7 +161,7 @@ class Storm:
 
     def _weather(self) -> None:
         bad = self._random.choice((0.0, 0.02, 0.1))
-        self._world.network.weather = Weather(
+        self._world.network.weather = self._fixed_weather or Weather(
             refused=bad, answer_lost=bad, slow=2 * bad, late=self._random.choice((0.0, 0.0, 0.05))
         )
 

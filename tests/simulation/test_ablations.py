@@ -21,16 +21,21 @@ from statemachine.model import Job, Result, Task
 from statemachine.outcomes import Accepted, Outcome
 from statemachine.words import Ending, NodeName, Phase
 from statemachine.work import StepDue
+from tests.simulation.network import Weather
 from tests.simulation.world import judge
 
 SEEDS_MAX = 60
 
 
-def noticed(expected: str) -> str:
+LATE = Weather(late=0.3)
+"""Orders arrive when whoever sent them has long gone on."""
+
+
+def noticed(expected: str, weather: Weather | None = None) -> str:
     """Return the first broken law that says `expected`."""
     found: list[str] = []
     for seed in range(SEEDS_MAX):
-        found += judge(seed, by_evidence_alone=True).broken
+        found += judge(seed, weather=weather, by_evidence_alone=True).broken
         if match := [problem for problem in found if expected in problem]:
             return match[0]
     pytest.fail(f"{SEEDS_MAX} worlds did not notice; they said: {found[:5]}")
@@ -38,7 +43,7 @@ def noticed(expected: str) -> str:
 
 def test_the_simulation_sees_a_node_without_a_fence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryNode, "_check", lambda self, epoch: None)
-    assert noticed("was launched after epoch")
+    assert noticed("was launched after epoch", LATE)
 
 
 def test_the_simulation_sees_an_attempt_that_is_run_again_instead_of_adopted(
@@ -144,7 +149,7 @@ def test_the_simulation_sees_a_cancelled_attempt_that_begins_afterwards(
         return replace(status, state=AttemptState.LOST) if status.state is AttemptState.ABSENT else status
 
     monkeypatch.setattr(NodeCalls, "kill", kill)
-    assert noticed("was launched after it was recorded")
+    assert noticed("was launched after it was recorded", LATE)
 
 
 def test_the_simulation_sees_a_worker_that_fails_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
