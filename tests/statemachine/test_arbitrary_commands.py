@@ -5,6 +5,7 @@ A failure prints the shortest story that Hypothesis found, and the line that rep
 
 from random import Random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -65,5 +66,5 @@ class AnyCommands(RuleBasedStateMachine):
         check_codec(self.state)
 
 
-TestAnyCommands = AnyCommands.TestCase
+TestAnyCommands = pytest.mark.timeout(600)(AnyCommands.TestCase)  # a failure takes minutes to shrink
 TestAnyCommands.settings = settings(settings.default, stateful_step_count=60)

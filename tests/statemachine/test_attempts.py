@@ -162,6 +162,15 @@ def test_a_step_that_passes_at_last_is_over() -> None:
     assert fleet.owed(job, N) == "verify.00.app.answers/1"
 
 
+def test_the_step_after_one_that_needed_several_attempts_begins_with_its_first() -> None:
+    steps = (StepSpec(name="one", retries=1), StepSpec(name="two"))
+    fleet, job = begun(manifest(component("app", commission=steps, verify=(StepSpec(name="v", check=True),))))
+    fleet.fail(job, N)
+    assert fleet.owed(job, N) == "work.00.app.one/2"
+    fleet.step(job, N)
+    assert fleet.owed(job, N) == "work.01.app.two/1"
+
+
 def test_even_a_step_with_endless_retries_ends() -> None:
     fleet, job = begun(one_step(retries=10_000))
     tries = 0

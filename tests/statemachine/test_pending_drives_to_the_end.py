@@ -55,6 +55,7 @@ def _submit(fleet: Fleet, rng: Random) -> str:
     return outcome.ref if isinstance(outcome, Accepted) else ""
 
 
+@pytest.mark.timeout(600)  # a failure takes minutes to shrink
 @settings(max_examples=120)
 @given(seed=SEEDS, bad_percent=st.sampled_from((0, 10, 40, 80, 100)), cancel_percent=st.sampled_from((0, 3)))
 def test_every_job_ends_whatever_happens_to_its_attempts(

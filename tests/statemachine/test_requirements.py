@@ -71,6 +71,8 @@ def test_workers_wait_for_the_master_of_the_same_job() -> None:
     fleet.accept_role("z-master", "master")
     job = fleet.submit(JobKind.COMMISSION, "a-worker", "z-master")
     assert fleet.due(job) == ["z-master"]
+    fleet.claim(job, "z-master")
+    assert fleet.due(job) == ["z-master"], "a master on its way is no master yet"
     fleet.stale_claim(job, "a-worker")
     fleet.drive(job, "z-master")
     assert fleet.due(job) == ["a-worker"]
@@ -108,6 +110,17 @@ def test_everything_may_be_decommissioned_in_one_job_and_masters_go_last(fleet: 
     assert fleet.job(job).state is JobState.SUCCEEDED
 
 
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_waves_of_a_decommission_go_from_those_who_need_to_those_who_are_needed(
+    fleet: Fleet, parallel: int
+) -> None:
+    job = fleet.submit(JobKind.DECOMMISSION, "m1", "w1", "w2", max_parallel=parallel)
+    assert list(fleet.job(job).tasks) == ["w1", "w2", "m1"]
+    for node in ("w1", "w2", "m1"):
+        fleet.drive(job, node)
+    assert fleet.job(job).state is JobState.SUCCEEDED
+
+
 def test_the_master_stays_when_a_worker_of_the_same_job_could_not_leave(fleet: Fleet) -> None:
     job = fleet.submit(JobKind.DECOMMISSION, "m1", "w1", "w2")
     fleet.claim(job, "w1")
@@ -139,6 +152,22 @@ def test_an_upgrade_to_a_bundle_whose_roles_need_what_is_not_there_is_refused(fl
     assert "needs 2 x master" in refusal.message
     fleet.drive(fleet.submit(JobKind.COMMISSION, "n1", role="master"))
     fleet.submit(JobKind.UPGRADE, "w1", "w2")
+
+
+def test_a_breach_that_is_there_already_is_not_made_worse() -> None:
+    fleet = Fleet()
+    two = (Requirement(role="master", minimum=2),)
+    fleet.bundle(1, manifest(component("app"), roles={"master": (), "worker": two}))
+    fleet.in_service("m1", "m2", role="master")
+    fleet.in_service("w1", role="worker")
+    job = fleet.submit(JobKind.UPGRADE, "m2")
+    fleet.claim(job, "m2")
+    fleet.fail(job, "m2")
+    fleet.fail(job, "m2")
+    assert breaches(fleet.state) == {("worker", "master"): (1, 2)}
+    refusal = fleet.refuse(Reason.REQUIREMENT, SubmitJob, kind=JobKind.DECOMMISSION, nodes=("m1",))
+    assert "would have 0" in refusal.message
+    fleet.accept(ForgetNode, node="m2")
 
 
 def test_a_breach_that_is_there_already_does_not_forbid_to_mend_it(fleet: Fleet) -> None:

@@ -1,9 +1,12 @@
 """How a task ends badly: undone, given back untouched, or with a node that only an operator can judge."""
 
+from dataclasses import replace
+
 import pytest
 
 from statemachine.commands import EditNode, SubmitJob
 from statemachine.lifecycle import Trigger
+from statemachine.manifest import StepSpec
 from statemachine.outcomes import Reason
 from statemachine.words import Ending, Health, JobKind, JobState, NodeName, Presence, Status, TaskState
 from tests.statemachine.fleet import Fleet, component, digest, manifest
@@ -157,6 +160,34 @@ def test_a_failed_upgrade_reverts_and_proves_the_last_good_bundle(fleet: Fleet) 
     node = fleet.node(N)
     assert (node.status, node.bundle, node.health) == (Status.COMMISSIONED, digest(1), Health.VERIFIED)
     assert fleet.task(job, N).state is TaskState.FAILED
+
+
+def test_a_revert_that_has_no_steps_gives_the_last_good_bundle_back_too(fleet: Fleet) -> None:
+    verify = (StepSpec(name="answers", check=True),)
+    fleet.bundle(3, manifest(component("app", commission=(StepSpec(name="install"),), verify=verify)))
+    fleet.drive(commission(fleet))
+    fleet.bundle(4, manifest(component("app", upgrade=(StepSpec(name="replace"),), verify=verify)))
+    job = fleet.submit(JobKind.UPGRADE, N)
+    fleet.claim(job, N)
+    fleet.fail(job, N)
+    assert fleet.owed(job, N) == "reverify.00.app.answers/1"
+    assert fleet.node(N).bundle == digest(4)
+    fleet.step(job, N)
+    assert (status(fleet), fleet.node(N).bundle) == (Status.COMMISSIONED, digest(3))
+
+
+@pytest.mark.parametrize("changes", [(), (StepSpec(name="install"),)])
+def test_a_commission_that_nothing_proves_never_serves(fleet: Fleet, changes: tuple[StepSpec, ...]) -> None:
+    """No command leads here; a state that lacks the proof is made by hand."""
+    job = fleet.submit(JobKind.COMMISSION, N, role="web")
+    bare = manifest(component("app", commission=changes))
+    bundle = replace(fleet.state.bundles[digest(1)], manifest=bare)
+    fleet.state = replace(fleet.state, bundles={digest(1): bundle})
+    fleet.claim(job, N)
+    for _ in changes:
+        fleet.step(job, N)
+    assert status(fleet) is Status.DISCOVERED
+    assert "nothing verifies the role" in fleet.node(N).error
 
 
 @pytest.mark.parametrize("passes", [0, 1])
