@@ -44,6 +44,9 @@ log = logging.getLogger("hamgrd")
 EXIT_CONFIGURATION = 78
 """EX_CONFIG of sysexits(3): systemd does not restart what cannot start (RestartPreventExitStatus)."""
 
+EXIT_REPLICA_FAILED = 70
+"""EX_SOFTWARE: damaged files or a bug; systemd starts the replica again, and the log says why."""
+
 
 def replica_of(settings: Config) -> StockReplica:
     """Return the replica that a configuration describes, not yet started.
@@ -64,7 +67,7 @@ def replica_of(settings: Config) -> StockReplica:
 
 def _end_of_replica(why: str) -> None:
     log.critical("the replica cannot go on: %s", why)
-    os.kill(os.getpid(), signal.SIGABRT)
+    os._exit(EXIT_REPLICA_FAILED)
 
 
 @contextlib.asynccontextmanager

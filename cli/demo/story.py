@@ -141,8 +141,8 @@ class Story:
         figures.upgraded_s = round(time.monotonic() - began, 2)
         self._measure_takeover(job, killed_at)
         screen.say(
-            f"{heir} leads after {figures.new_leader_after_s:.2f} s; work went on after "
-            f"{figures.work_resumed_after_s:.2f} s, {figures.tasks_taken_over} running tasks taken over"
+            f"{heir} took over: first act {figures.work_resumed_after_s:.2f} s after the kill, "
+            f"{figures.tasks_taken_over} running tasks adopted"
         )
         screen.say(f"upgraded {self._count} of {self._count} nodes", mark="✓", seconds=figures.upgraded_s)
 
