@@ -21,9 +21,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from cli.exits import ApiError, CliError, Exit
+from cli.settings import TRY_TIMEOUT_S
 
-TRY_TIMEOUT_S = 15.0
-"""How long one server may take to answer; more than it waits itself for a quorum."""
 ROUND_PAUSE_S = 0.3
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 PEERS_MAX = 16

@@ -1,19 +1,21 @@
 """Asking for a job: show what it would do, submit it, watch it; shared by every command that makes one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.client import Client
 from cli.exits import Exit
 from cli.output import clean, note, short, show
 from cli.progress import conclude, watch
 
+if TYPE_CHECKING:
+    from cli.client import Client
+
 NAMES_SHOWN_MAX = 8
 
 
-def preview(client: Client, body: Mapping[str, Any]) -> dict[str, Any]:
+def preview(client: "Client", body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the server says that the job would do."""
     found: dict[str, Any] = client.call("POST", "/v1/jobs", body=body, query={"dry_run": True}).data
     return found
@@ -59,7 +61,7 @@ def few(names: list[str]) -> str:
     return ", ".join(map(clean, names[:NAMES_SHOWN_MAX])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def submit(client: Client, body: Mapping[str, Any], fmt: str, *, detach: bool) -> Exit:
+def submit(client: "Client", body: Mapping[str, Any], fmt: str, *, detach: bool) -> Exit:
     """Submit a job and, unless `detach`, watch it to its end."""
     made = client.call("POST", "/v1/jobs", body=body).data
     if detach:

@@ -5,7 +5,6 @@ Imports here are paid by every invocation, completion included: click and nothin
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -69,12 +68,17 @@ def run(args: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("hamgr: stopped", err=True)
         return Exit.DETACHED
+    except SystemExit as end:  # click's own answer to a pipe that nobody reads any more, and to completion
+        gone = hasattr(sys.stdout, "wrapped")  # click has replaced a broken standard output
+        return Exit.OK if gone else int(end.code or 0)
     except BrokenPipeError:
         # Whoever read us has seen enough; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except Exception as error:  # noqa: BLE001 - the one door: an operator is never shown a traceback unasked
         if debug:
+            import traceback  # noqa: PLC0415 - 12 ms that only a bug is worth
+
             traceback.print_exc()
         click.echo(f"hamgr: this is a bug in hamgr: {type(error).__name__}: {error}", err=True)
         click.echo("  try: the same command with --debug, and report what it prints", err=True)

@@ -3,15 +3,17 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from cli import names
-from cli.client import Client
 from cli.exits import CliError, Exit
 from cli.output import grey
 from cli.settings import FORMATS, Settings, cache_home
+
+if TYPE_CHECKING:
+    from cli.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,8 +29,10 @@ def settings() -> Settings:
     return found
 
 
-def client(*, timeout_s: float | None = None) -> Client:
+def client(*, timeout_s: float | None = None) -> "Client":
     """Return a client for the servers and the token that were given; it is closed with the command."""
+    from cli.client import Client  # noqa: PLC0415 - HTTP costs 40 ms, which --help is not worth
+
     ours = settings()
     made = Client(
         servers=ours.urls(),

@@ -6,13 +6,16 @@ Watching is only looking: Ctrl-C detaches and the job goes on.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.client import TRY_TIMEOUT_S, Client
 from cli.exits import OF_JOB, CliError, Exit
 from cli.output import clean, note, show, styled
+from cli.settings import TRY_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from cli.client import Client
 
 POLL_S = 10.0
 """For how long a server may hold the answer until the job changes."""
@@ -31,7 +34,7 @@ GLYPHS = {
 Job = dict[str, Any]
 
 
-def watch(client: Client, job: str, *, quiet: bool = False) -> Job:
+def watch(client: "Client", job: str, *, quiet: bool = False) -> Job:
     """Return the job when it has ended; progress goes to standard error.
 
     Raises:
@@ -49,7 +52,7 @@ def watch(client: Client, job: str, *, quiet: bool = False) -> Job:
         ) from stop
 
 
-def changes(client: Client, job: str) -> Iterator[Job]:
+def changes(client: "Client", job: str) -> Iterator[Job]:
     """Yield the job each time that it changed, the last time when it has ended."""
     since = 0
     while True:
@@ -109,7 +112,7 @@ def _screen(*, quiet: bool) -> Iterator[Any]:
             yield draw
 
 
-def conclude(client: Client, job: str, fmt: str) -> Exit:
+def conclude(client: "Client", job: str, fmt: str) -> Exit:
     """Print how a job ended, and what failed; return the exit code."""
     whole: Job = client.get(f"/v1/jobs/{job}")
     progress = whole["progress"]

@@ -18,6 +18,8 @@ from cli.exits import CliError, Exit
 
 DEFAULT_SERVER = "http://127.0.0.1:7080"
 DEFAULT_TIMEOUT_S = 60.0
+TRY_TIMEOUT_S = 15.0
+"""How long one server may take to answer; more than it waits itself for a quorum."""
 FILE_BYTES_MAX = 64 * 1024
 FORMATS = ("table", "wide", "json", "yaml", "name")
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from cli.client import ROUND_PAUSE_S, TRY_TIMEOUT_S, Client
+from cli.client import ROUND_PAUSE_S, Client
 from cli.exits import ApiError, CliError, Exit
+from cli.settings import TRY_TIMEOUT_S
 
 SILENCE_S = 40.0
 LINE_BYTES_MAX = 1024 * 1024
@@ -42,6 +43,8 @@ def follow(client: Client, path: str, query: dict[str, str], *, last_id: str = "
                 for message in _read(client, server, path, query, last_id):
                     deadline = time.monotonic() + client.timeout_s
                     last_id = message.id or last_id
+                    if message.kind == "bookmark":
+                        continue
                     yield message
                     if message.kind == "end":
                         return

@@ -1,15 +1,17 @@
 """hamgr config: configuration bundles."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli import names
-from cli.client import Client
 from cli.exits import ApiError, CliError, Exit
 from cli.options import Leaf, client, settings
 from cli.output import Column, ago, describe, note, short, show
+
+if TYPE_CHECKING:
+    from cli.client import Client
 
 PUSH_TRY_TIMEOUT_S = 45.0
 
@@ -107,7 +109,7 @@ def export(digest: str, directory: Path) -> None:
     note(f"{count} files in {directory}")
 
 
-def _whole(asked: Client, text: str) -> str:
+def _whole(asked: "Client", text: str) -> str:
     """Return the digest that `text` begins, or the current one."""
     page = asked.get("/v1/bundles")
     if text == "current":

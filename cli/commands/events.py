@@ -61,8 +61,7 @@ def events(since: str, limit: int | None, *, watch: bool) -> None:
         _print(fmt, item)
     try:
         for message in follow(asked, "/v1/events", {"since": page["next"]}, last_id=page["next"]):
-            if message.kind != "bookmark":
-                _print(fmt, message.data)
+            _print(fmt, message.data)
     except KeyboardInterrupt as stop:
         raise CliError(Exit.DETACHED, "stopped watching") from stop
 

@@ -1,15 +1,17 @@
 """hamgr node: the group, and the commands that only look."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.client import Client
 from cli.exits import CliError, Exit
 from cli.lazy import LazyGroup
 from cli.options import Leaf, client, node_name, settings
 from cli.output import Column, ago, describe, short, show
+
+if TYPE_CHECKING:
+    from cli.client import Client
 
 PAGE = 500
 
@@ -51,7 +53,7 @@ COLUMNS = (
 )
 
 
-def every_node(asked: Client, selector: str) -> Iterator[dict[str, Any]]:
+def every_node(asked: "Client", selector: str) -> Iterator[dict[str, Any]]:
     """Yield the nodes that `selector` names, page by page."""
     following: str | None = ""
     while following is not None:

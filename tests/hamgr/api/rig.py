@@ -214,25 +214,26 @@ def discovered(cluster: Cluster, *names: str) -> None:
         sight(cluster, name)
 
 
-def sight(cluster: Cluster, name: str) -> None:
+def sight(cluster: Cluster, name: str, facts: dict[str, Any] | None = None) -> None:
+    """Have a node be seen by a discovery of its own."""
     endpoint = Endpoint(address=f"{name}.test")
     found = cluster.apply(SubmitDiscovery(request_id=rid(), at=NOW, actor="test", endpoints=(endpoint,)))
+    sight_in(cluster, found.ref, name, facts)
+
+
+def sight_in(cluster: Cluster, job: str, name: str, facts: dict[str, Any] | None = None) -> None:
+    """Have a node be seen by a discovery that runs."""
+    endpoint = Endpoint(address=f"{name}.test")
+    sighting = Sighting(
+        endpoint=endpoint,
+        name=name,
+        machine_id=f"machine-{name}",
+        host_key=f"ssh-ed25519 {name}",
+        epoch=0,
+        facts=facts or {"os": "Debian", "cpus": 2},
+    )
     cluster.apply(
-        ReportSighting(
-            request_id=rid(),
-            at=NOW,
-            actor="test",
-            job=found.ref,
-            task=str(endpoint),
-            sighting=Sighting(
-                endpoint=endpoint,
-                name=name,
-                machine_id=f"machine-{name}",
-                host_key=f"ssh-ed25519 {name}",
-                epoch=0,
-                facts={"os": "Debian", "cpus": 2},
-            ),
-        )
+        ReportSighting(request_id=rid(), at=NOW, actor="test", job=job, task=str(endpoint), sighting=sighting)
     )
 
 
