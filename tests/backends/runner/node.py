@@ -45,12 +45,14 @@ class Node:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # so that readline leaves the rest for communicate
             env={**self.environment, **environment},
             start_new_session=True,
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(stdin)
+            while stdin:
+                stdin = stdin[process.stdin.write(stdin) :]
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         process.stdin = None

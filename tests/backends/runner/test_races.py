@@ -110,6 +110,7 @@ def test_who_waits_for_a_lost_attempt_is_told_though_another_one_has_the_node(qu
     for process in (waiting, follower):
         os.killpg(process.pid, signal.SIGSTOP)
     quick_node.end_everything()
+    until(lambda: not quick_node.processes(), what="somebody survived")
     assert quick_node.run(1, key(step="next"), "sleep 300", wait_s=0).state is AttemptState.RUNNING
     for process in (waiting, follower):
         os.killpg(process.pid, signal.SIGCONT)
