@@ -2,8 +2,8 @@
 
 Run as `python -m tests.statemachine.replay FILE`.
 
-FILE is msgpack: a list of sequences, each a list of entries. One line a sequence: the digest of the final
-state, and the digest of all outcomes in order.
+FILE is msgpack: a list of sequences, each a snapshot and a list of entries. One line a sequence: the digest
+of the final state, and the digest of all outcomes in order.
 """
 
 import hashlib
@@ -12,14 +12,13 @@ from pathlib import Path
 
 import msgpack
 
-from statemachine.codec import state_digest
+from statemachine.codec import decode_state, state_digest
 from statemachine.machine import apply_entry
-from tests.statemachine.chaos import start
 
 
 def main() -> None:
-    for entries in msgpack.unpackb(Path(sys.argv[1]).read_bytes()):
-        state = start()
+    for snapshot, entries in msgpack.unpackb(Path(sys.argv[1]).read_bytes()):
+        state = decode_state(snapshot)
         outcomes = hashlib.sha256()
         for entry in entries:
             state, outcome, _ = apply_entry(state, entry)

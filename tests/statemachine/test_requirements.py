@@ -132,6 +132,18 @@ def test_the_master_stays_when_a_worker_of_the_same_job_could_not_leave(fleet: F
     assert fleet.job(job).state is JobState.PARTLY
 
 
+def test_a_worker_that_waits_is_skipped_when_the_master_is_forgotten_by_force() -> None:
+    fleet = Fleet()
+    fleet.bundle(1, MASTERS)
+    fleet.in_service("m1", role="master")
+    fleet.discovered("n1")
+    job = fleet.submit(JobKind.COMMISSION, "n1", role="worker")
+    assert fleet.due(job) == ["n1"]
+    fleet.accept(ForgetNode, node="m1", force=True)
+    assert fleet.task(job, "n1").state is TaskState.SKIPPED
+    assert fleet.job(job).state is JobState.FAILED
+
+
 def test_two_jobs_that_each_leave_one_master_do_not_take_both(fleet: Fleet) -> None:
     fleet.drive(fleet.submit(JobKind.COMMISSION, "n1", role="master"))
     first = fleet.submit(JobKind.DECOMMISSION, "m1")

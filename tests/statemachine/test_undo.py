@@ -213,6 +213,18 @@ def test_a_decommission_removes_what_the_node_has(fleet: Fleet) -> None:
     assert status(fleet) is Status.COMMISSIONED
 
 
+def test_components_are_installed_in_order_and_removed_from_the_last_to_the_first(fleet: Fleet) -> None:
+    fleet.bundle(2, manifest(component("disk"), component("app")))
+    job = commission(fleet)
+    assert fleet.owed(job, N) == "work.00.disk.install/1"
+    fleet.drive(job)
+    job = fleet.submit(JobKind.DECOMMISSION, N)
+    fleet.claim(job, N)
+    assert fleet.owed(job, N) == "work.00.app.remove/1"
+    fleet.step(job, N)
+    assert fleet.owed(job, N) == "work.01.disk.remove/1"
+
+
 def test_a_decommission_that_fails_has_no_way_back(fleet: Fleet) -> None:
     fleet.drive(commission(fleet))
     job = fleet.submit(JobKind.DECOMMISSION, N)
