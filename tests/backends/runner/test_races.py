@@ -1,10 +1,12 @@
 """Many callers at once, from two epochs, with a fence in the middle: each effect exactly once."""
 
+import contextlib
 import fcntl
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -98,6 +100,18 @@ def test_somebody_who_waited_for_the_last_attempt_does_not_make_the_node_busy(qu
     assert status.state is AttemptState.DONE
 
 
+def states_of(group: int) -> set[str]:
+    """Return the states (proc(5)) of the processes of a group."""
+    states = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if int(fields[2]) == group:
+                    states.add(fields[0])
+    return states
+
+
 def test_who_waits_for_a_lost_attempt_is_told_though_another_one_has_the_node(quick_node: Node) -> None:
     text = f"echo last words; {quick_node.gate('never')}"
     quick_node.run(1, key(), text, wait_s=0)
@@ -109,6 +123,7 @@ def test_who_waits_for_a_lost_attempt_is_told_though_another_one_has_the_node(qu
     time.sleep(0.2)  # both are waiting now; stopped, they miss the moment at which the node is free
     for process in (waiting, follower):
         os.killpg(process.pid, signal.SIGSTOP)
+        until(lambda group=process.pid: states_of(group) == {"T"}, what="somebody did not stop")
     quick_node.end_everything()
     until(lambda: not quick_node.processes(), what="somebody survived")
     assert quick_node.run(1, key(step="next"), "sleep 300", wait_s=0).state is AttemptState.RUNNING
