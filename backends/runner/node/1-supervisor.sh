@@ -40,6 +40,8 @@
 # An attempt is three files, jobs/JOB/STEP.ATTEMPT.{record,output,script-PID}. The record has two lines:
 # "attempt SHA256 BOOT_ID EPOCH ." and the mark: running, ended RC (not synced yet), synced RC (output not
 # complete yet), closed RC (nothing follows), failed RC (could not be synced).
+#
+# HAMGR_ROOT is a prefix for nodes that live in a folder, like DESTDIR. HAMGR_BOOT_ID is for tests only.
 
 set -u
 umask 077
