@@ -17,7 +17,6 @@ FAULTS = (
     "leader isolated",
     "leader deposed",
     "ex-leader refused by a node",
-    "node busy with an older attempt",
     "node down",
     "node gone for ever",
     "node rebooted",
@@ -35,6 +34,8 @@ FAULTS = (
     "log late",
     "log answer lost",
 )
+RARE = "node busy with an older attempt"
+"""Comes about where orders are late, or where a node was given up with a step at work."""
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Figures:
         """Return the boundaries and faults that never came about."""
         crashes = [f"crash at {boundary}" for boundary in CRASH_BOUNDARIES]
         isolations = [f"isolated at {boundary}" for boundary in CRASH_BOUNDARIES]
-        return [name for name in (*crashes, *isolations, *FAULTS) if not self.counts[name]]
+        return [name for name in (*crashes, *isolations, *FAULTS, RARE) if not self.counts[name]]
 
     def line(self) -> str:
         """Return everything in one line."""
@@ -66,7 +67,7 @@ class Figures:
         )
         ended = ", ".join(f"{name[4:]} {number}" for name, number in self._of("job "))
         results = ", ".join(f"{name[7:]} {number}" for name, number in self._of("result "))
-        faults = ", ".join(f"{name} {self.counts[name]}" for name in FAULTS)
+        faults = ", ".join(f"{name} {self.counts[name]}" for name in (*FAULTS, RARE))
         return (
             f"{self.runs} worlds, {self.virtual_s / 3600:.1f} virtual hours, "
             f"{self.counts['entries']} log entries, {self.counts['launches']} launches; "

@@ -14,6 +14,7 @@ from backends.memory.node import KILLED, MemoryNode
 from backends.ports import AttemptKey, AttemptStatus, NodeBusy, StaleEpoch
 from statemachine.manifest import Manifest
 from statemachine.words import Digest, Verb
+from tests.simulation.figures import RARE
 from tests.simulation.orders import Nature, Order, read
 
 SENDER: ContextVar[str] = ContextVar("SENDER", default="")
@@ -193,7 +194,7 @@ class _Obeying:
             self._machine.fate.count("ex-leader refused by a node")
             return
         if isinstance(error, NodeBusy):
-            self._machine.fate.count("node busy with an older attempt")
+            self._machine.fate.count(RARE)
         self._machine.epoch_obeyed = max(self._machine.epoch_obeyed, self._epoch)
         first = self._machine.senders.setdefault(self._epoch, SENDER.get())
         if first != SENDER.get():

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from tests.simulation.figures import CRASH_BOUNDARIES, FAULTS, Figures
+from tests.simulation.figures import CRASH_BOUNDARIES, FAULTS, RARE, Figures
+from tests.simulation.network import Weather
 from tests.simulation.world import SETTLED_S_MAX, Verdict, judge
 
 SEEDS = int(os.environ.get("HAMGR_SIMULATION_SEEDS", "300"))
@@ -35,6 +36,22 @@ def test_no_world_breaks_a_law(first: int) -> None:
         assert not idle, f"never came about in {CHUNK} worlds: {idle}"
         ends = [f"job {state}" for state in ("succeeded", "partly", "failed", "cancelled")]
         assert all(figures.counts[end] for end in ends), figures.line()
+
+
+def test_orders_that_come_minutes_late_break_no_law() -> None:
+    figures = Figures()
+    for seed in range(2_000_000, 2_000_010):
+        figures.add(passed(judge(seed, weather=Weather(late=0.3))))
+    assert figures.counts["ex-leader refused by a node"] > figures.runs, figures.line()
+
+
+def test_what_a_given_up_step_left_running_is_never_joined_by_another() -> None:
+    figures = Figures()
+    for seed in range(3_000_000, 3_000_100):
+        figures.add(passed(judge(seed)))
+        if figures.counts[RARE]:
+            return
+    pytest.fail(f"no node was busy: {figures.line()}")
 
 
 @pytest.mark.parametrize("action", ["crash", "isolate"])

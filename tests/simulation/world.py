@@ -314,7 +314,7 @@ class World:
                 self._break(
                     f"{name} still has workers: {process.life.manager._running if process.life else ''}"
                 )
-            if self.consensus.replica(name).state != final:
+            if process.life is not None and self.consensus.replica(name).state != final:
                 self._break(f"{name} ends in another state")
 
     def verdict(self, seed: int) -> Verdict:
