@@ -36,7 +36,10 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         return _of_http(request, error).response(request[REQUEST_ID])
     except ConnectionError:
-        raise  # the caller is gone; there is nobody to answer
+        # The caller is gone, or must come back: what it has of an answer is cut, never completed.
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
     except Exception:  # the second of the two supervisors: one broken request must not end the replica
         log.exception("request %s failed: %s %s", request[REQUEST_ID], request.method, request.path)
         if request.get(STREAMING) and request.transport is not None:

@@ -20,7 +20,7 @@ STREAMS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("streams", set[asyncio.
 
 
 class ReaderGone(ConnectionError):
-    """The reader closed the connection, or took nothing for too long; nobody is left to answer."""
+    """The stream cannot go on: the reader takes nothing, or what is handed on to it has broken."""
 
 
 class Stream:
@@ -28,7 +28,6 @@ class Stream:
 
     def __init__(self, response: web.StreamResponse, request: web.Request) -> None:
         self.response = response
-        self._request = request
         self._slow_reader_s = context_of(request).limits.slow_reader_s
 
     async def send(self, event: str, data: Any, *, cursor: str = "") -> None:
@@ -44,14 +43,12 @@ class Stream:
         """Send bytes that are framed already.
 
         Raises:
-            ReaderGone: The connection is closed afterwards.
+            ReaderGone: It took nothing for too long; the middleware cuts the connection.
         """
         try:
             async with asyncio.timeout(self._slow_reader_s):
                 await self.response.write(data)
         except TimeoutError as error:
-            if self._request.transport is not None:
-                self._request.transport.abort()
             raise ReaderGone("the reader is too slow") from error
 
 
