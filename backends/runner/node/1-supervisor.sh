@@ -50,6 +50,7 @@ export LC_ALL=C
 state_dir=${HAMGR_ROOT:-}
 state_dir=${state_dir%/}/var/lib/hamgr
 output_blocks_max=32768 # of 512 bytes: 16 MiB
+verbs_wait_ms_max=30000
 drain_polls_max=50      # of 20 ms: how long output may be on its way after the step has ended
 
 set_mark() { # MARK RC - overwrite the second line of $record in place

@@ -80,7 +80,11 @@ lock_within() { # DESCRIPTOR -s|-x MS
 
 lock_verbs() {
     command exec 8>>"$state_dir/fence.lock" || broken state-not-writable "cannot write in $state_dir"
-    lock_within 8 -x 30000 || broken lock-timeout 'another verb has held fence.lock for 30 s'
+    lock_within 8 -x "$verbs_wait_ms_max" || broken lock-timeout 'another verb has held fence.lock for too long'
+}
+
+lock_verbs_or_not() { # for after a launch, when "nothing was started" would be a lie
+    command exec 8>>"$state_dir/fence.lock" && lock_within 8 -x "$verbs_wait_ms_max"
 }
 
 unlock_verbs() {

@@ -26,7 +26,8 @@ read_holder() {
 }
 
 run_lock_held() {
-    [ -e "$state_dir/run.lock" ] && command exec 5<"$state_dir/run.lock" || return 1
+    [ -e "$state_dir/run.lock" ] || return 1
+    command exec 5<"$state_dir/run.lock" || return 0 # who cannot look must not call it free
     flock -s -n 5
     free=$?
     exec 5<&-
@@ -79,10 +80,14 @@ await() { # MS
 
 # Blocks until the attempt no longer has the run lock (sets free to 0), MS at most; then reads the record.
 wait_slice() { # MS
-    command exec 5<"$state_dir/run.lock" || broken state-damaged "cannot open $state_dir/run.lock"
-    lock_within 5 -s "$1"
-    free=$?
-    exec 5<&-
+    free=1
+    if command exec 5<"$state_dir/run.lock"; then
+        lock_within 5 -s "$1"
+        free=$?
+        exec 5<&-
+    else
+        sleep 1
+    fi
     read_holder
     [ "$holder" = "$key" ] || free=0
     read_record
@@ -95,8 +100,12 @@ conclude() {
         state=done
         return
     fi
-    lock_verbs
-    look
+    if lock_verbs_or_not; then
+        look
+    else
+        state=running rc=
+        sleep 1 # a follower would ask again at once
+    fi
     unlock_verbs
 }
 

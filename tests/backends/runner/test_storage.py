@@ -147,3 +147,13 @@ def test_a_flock_without_a_time_limit_is_good_enough(quick_node: Node) -> None:
     )
     quick_node.open("g")
     assert quick_node.run(1, key(), f"{quick_node.gate('g')}; exit 6").exit_code == 6
+
+
+def test_a_node_that_cannot_answer_after_a_launch_says_running_and_never_that_nothing_was_started(
+    quick_node: Node,
+) -> None:
+    """`CommandFailed` promises that nothing was started, so it must not be the answer any more."""
+    quick_node.fence(1)
+    text = 'touch begun; rm "$HAMGR_STATE/fence.lock"; mkdir "$HAMGR_STATE/fence.lock"; sleep 300'
+    assert quick_node.run(1, key(), text, wait_s=0.5).state is AttemptState.RUNNING
+    assert (quick_node.root / "begun").exists()
