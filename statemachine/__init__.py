@@ -2,8 +2,8 @@
 
     bytes of the log -> codec -> commands -> machine.apply(state, command) -> (state, outcome)
                                                   |
-                     inventory, configuration: rules for nodes, bundles, variables
-                     jobs: rules for asking      waves: what may begin, when a job ends
+                     inventory, sightings, configuration: rules for nodes, bundles, variables
+                     jobs, admission: rules for asking      waves: what may begin, when a job ends
                      tasks: rules for doing      undo: how a task ends
 
 `words` and `lifecycle` name things, `model` is the state, `manifest` what a bundle promises. `plans` says

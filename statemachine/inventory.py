@@ -1,8 +1,7 @@
-"""Rules for nodes: adding, editing, maintenance, presence, sightings, forgetting.
+"""Rules for nodes that are known: adding, editing, maintenance, presence, forgetting.
 
-1. A machine is known by its machine id and its host key together. A changed address is followed; a
-   machine that shares only one of the two with a node is refused, with both named.
-2. A forgotten machine leaves a tombstone and does not come back unless discovery is told to readmit it.
+1. What an operator says of a node (labels, variables, role) never changes what it is configured with.
+2. A forgotten machine leaves a tombstone, which `sightings` looks at.
 """
 
 from dataclasses import replace
@@ -14,12 +13,10 @@ from statemachine.commands import (
     ForgetNode,
     ReportPresence,
     SetMaintenance,
-    Sighting,
 )
 from statemachine.draft import Draft
-from statemachine.lifecycle import COUNTED, FORGETTABLE, IN_SERVICE, UNDERWAY, Trigger
+from statemachine.lifecycle import COUNTED, FORGETTABLE, IN_SERVICE, UNDERWAY
 from statemachine.model import (
-    EPOCH_MAX,
     ERROR_CHARS_MAX,
     NODES_MAX,
     TOMBSTONES_MAX,
@@ -30,7 +27,7 @@ from statemachine.model import (
 )
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.variables import merged
-from statemachine.words import Health, JobId, NodeName, Presence, Status
+from statemachine.words import Health, Presence, Status
 
 LABELS_MAX = 64
 
@@ -55,7 +52,7 @@ def in_maintenance(node: Node, at: float) -> bool:
     return node.maintenance is not None and (node.maintenance.until is None or at < node.maintenance.until)
 
 
-def _bad_name(name: str) -> Rejected | None:
+def bad_name(name: str) -> Rejected | None:
     if words.NODE_NAME.match(name):
         return None
     return invalid(
@@ -117,7 +114,7 @@ def changed_since(node: Node, if_index: int | None) -> Rejected | None:
 
 def add_node(draft: Draft, command: AddNode) -> Outcome:
     if (
-        refusal := _bad_name(command.node)
+        refusal := bad_name(command.node)
         or bad_labels(dict(command.labels))
         or _bad_role(draft, command.role)
     ):
@@ -252,97 +249,3 @@ def set_presence(draft: Draft, node: Node, presence: Presence, reason: str) -> N
             seen_at=seen_at,
         )
     )
-
-
-def admit(draft: Draft, sighting: Sighting, *, job: JobId) -> NodeName | Rejected:
-    """Take a sighting into the inventory; return the node's name, or why the machine is refused."""
-    if refusal := _bad_name(sighting.name):
-        return refusal
-    if not sighting.machine_id or not sighting.host_key:
-        return invalid(f"{sighting.endpoint} gave no machine id or no host key", str(sighting.endpoint))
-    if not 0 <= sighting.epoch <= EPOCH_MAX:
-        return invalid(
-            f"{sighting.endpoint} says that it has seen epoch {sighting.epoch}, which nobody can follow",
-            str(sighting.endpoint),
-            hint="its fence is damaged or forged: reinstall the node, or remove the fence by hand",
-        )
-    node = _known(draft, sighting)
-    if isinstance(node, Rejected):
-        return node
-    if node is None:
-        if refusal := _unwelcome(draft, sighting, readmit=draft.jobs[job].readmit):
-            return refusal
-        line = Transition(
-            index=draft.index, at=draft.at, status=Status.NEW, trigger="found", actor=draft.actor, job=job
-        )
-        node = Node(
-            name=NodeName(sighting.name), status=Status.NEW, endpoint=sighting.endpoint, history=(line,)
-        )
-        draft.event("node.added", node.name, f"found at {sighting.endpoint}", job=job)
-    labels = {**draft.jobs[job].labels, **node.labels}
-    if refusal := bad_labels(labels):
-        return refusal
-    node = replace(
-        node,
-        endpoint=sighting.endpoint,
-        host_key=sighting.host_key,
-        machine_id=sighting.machine_id,
-        facts=dict(sighting.facts),
-        labels=labels,
-        epoch=max(node.epoch, sighting.epoch),
-    )
-    node = set_presence(draft, node, Presence.REACHABLE, "")
-    if node.status is Status.NEW:
-        draft.move(node.name, Trigger.SIGHTED, job=job, reason=f"seen at {sighting.endpoint}")
-    return node.name
-
-
-def _known(draft: Draft, sighting: Sighting) -> Node | Rejected | None:
-    """Return the node that this machine is, None when it is new, or the refusal of a clone."""
-    for node in draft.nodes.values():
-        same_machine = node.machine_id == sighting.machine_id
-        same_key = node.host_key == sighting.host_key
-        if same_machine and same_key:
-            return node
-        if same_machine or same_key:
-            shared, other = ("machine id", "host key") if same_machine else ("host key", "machine id")
-            return Rejected(
-                reason=Reason.IDENTITY,
-                message=f"{sighting.endpoint} ({sighting.name}) has the {shared} of node {node.name} "
-                f"and another {other}",
-                offenders=(str(sighting.endpoint), node.name),
-                hint=f"if it is a clone, give it its own {shared}; if {node.name} was reinstalled, "
-                f"forget it first: `hamgr node forget {node.name} --force`",
-            )
-    return _expected(draft, sighting)
-
-
-def _expected(draft: Draft, sighting: Sighting) -> Node | None:
-    """Return the node that was added by hand and never seen, if this is it by name or address."""
-    for node in draft.nodes.values():
-        if not node.machine_id and (node.name == sighting.name or node.endpoint == sighting.endpoint):
-            return node
-    return None
-
-
-def _unwelcome(draft: Draft, sighting: Sighting, *, readmit: bool) -> Rejected | None:
-    if sighting.name in draft.nodes:
-        other = draft.nodes[NodeName(sighting.name)]
-        return Rejected(
-            reason=Reason.IDENTITY,
-            message=f"{sighting.endpoint} calls itself {sighting.name}, "
-            f"which is the name of the node at {other.endpoint}",
-            offenders=(str(sighting.endpoint), other.name),
-            hint="give one of the two machines another host name",
-        )
-    for stone in draft.before.tombstones:
-        if not readmit and (stone.machine_id == sighting.machine_id or stone.host_key == sighting.host_key):
-            return Rejected(
-                reason=Reason.FORGOTTEN,
-                message=f"{sighting.endpoint} is {stone.name}, which {stone.actor} made us forget",
-                offenders=(str(sighting.endpoint),),
-                hint="to take it back: `hamgr discover --readmit ...`",
-            )
-    if len(draft.nodes) >= NODES_MAX:
-        return Rejected(reason=Reason.LIMIT, message=f"the inventory is full: {NODES_MAX} nodes")
-    return None

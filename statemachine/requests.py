@@ -2,6 +2,7 @@
 
 1. At least the newest `REQUESTS_KEPT_MIN` answers are remembered; that is the window in which a client
    may repeat a request whose answer it did not see.
+   A refusal that names very many offenders is remembered with the first of them.
 2. The same id with another content is refused: it is a mistake, not a repeat.
 3. Cost of a command: a copy of at most one generation, however many are kept.
 """
@@ -13,12 +14,14 @@ from dataclasses import replace
 from statemachine import codec
 from statemachine.commands import Command
 from statemachine.model import Remembered, State
-from statemachine.outcomes import Outcome
+from statemachine.outcomes import Accepted, Outcome
 from statemachine.words import RequestId
 
 GENERATION_SIZE = 256
 GENERATIONS_MAX = 17
 REQUESTS_KEPT_MIN = GENERATION_SIZE * (GENERATIONS_MAX - 1)
+OFFENDERS_KEPT_MAX = 64
+MESSAGE_CHARS_KEPT_MAX = 2_048
 
 
 def fingerprint(command: Command) -> bytes:
@@ -39,9 +42,22 @@ def remember(state: State, command: Command, outcome: Outcome) -> tuple[Mapping[
     entry = Remembered(
         request_id=command.request_id,
         fingerprint=fingerprint(command),
-        outcome=codec.encode_outcome(outcome),
+        outcome=codec.encode_outcome(_short(outcome)),
     )
     newest: Mapping[RequestId, Remembered] = state.requests[0] if state.requests else {}
     if len(newest) < GENERATION_SIZE:
         return ({**newest, command.request_id: entry}, *state.requests[1:])
     return ({command.request_id: entry}, *state.requests[: GENERATIONS_MAX - 1])
+
+
+def _short(outcome: Outcome) -> Outcome:
+    """Return `outcome` as small as thousands of them may be."""
+    if isinstance(outcome, Accepted) or (
+        len(outcome.message) <= MESSAGE_CHARS_KEPT_MAX and len(outcome.offenders) <= OFFENDERS_KEPT_MAX
+    ):
+        return outcome
+    return replace(
+        outcome,
+        message=f"{outcome.message[:MESSAGE_CHARS_KEPT_MAX]} ... (and more)",
+        offenders=outcome.offenders[:OFFENDERS_KEPT_MAX],
+    )

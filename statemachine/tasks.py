@@ -10,7 +10,7 @@
 
 from dataclasses import replace
 
-from statemachine import inventory, jobs, plans, undo, waves
+from statemachine import inventory, jobs, plans, sightings, undo, waves
 from statemachine.commands import ClaimTask, FinishAttempt, ReportSighting, ReportSilence, StartAttempt
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
@@ -260,7 +260,7 @@ def report_sighting(draft: Draft, command: ReportSighting) -> Outcome:
     if isinstance(found, Rejected):
         return found
     job, task = found
-    admitted = inventory.admit(draft, command.sighting, job=job.id)
+    admitted = sightings.admit(draft, command.sighting, job=job.id)
     if isinstance(admitted, Rejected):
         waves.end_task(draft, job.id, task, TaskState.FAILED, admitted.message)
         ref = ""

@@ -4,12 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from statemachine.commands import AddNode, Barrier, ForgetNode, SetGlobals
+from statemachine import codec
+from statemachine.commands import AddNode, Barrier, ForgetNode, SetGlobals, SubmitJob
 from statemachine.machine import apply, apply_entry
 from statemachine.model import Endpoint, State
 from statemachine.outcomes import Accepted, Reason, Rejected
-from statemachine.requests import GENERATION_SIZE, GENERATIONS_MAX, REQUESTS_KEPT_MIN
-from statemachine.words import NodeName, RequestId
+from statemachine.requests import (
+    GENERATION_SIZE,
+    GENERATIONS_MAX,
+    OFFENDERS_KEPT_MAX,
+    REQUESTS_KEPT_MIN,
+)
+from statemachine.words import JobKind, NodeName, RequestId
 from tests.statemachine.fleet import AT, Fleet, unchanged
 
 
@@ -87,3 +93,16 @@ def test_bytes_that_are_no_command_are_answered_and_change_nothing_but_the_index
     after, _, bug = apply_entry(state, b"\xc1 nonsense")
     assert bug is not None
     assert after == replace(state, index=state.index + 1)
+
+
+def test_a_refusal_with_thousands_of_offenders_is_remembered_with_the_first_of_them() -> None:
+    names = tuple(NodeName(f"unknown-{i:04}") for i in range(3_000))
+    ask = SubmitJob(request_id=RequestId("q"), at=1.0, actor="t", kind=JobKind.VERIFY, nodes=names)
+    state, first = apply(State(), ask)
+    state, second = apply(state, ask)
+    assert isinstance(first, Rejected)
+    assert isinstance(second, Rejected)
+    assert first.offenders == names
+    assert second.reason is first.reason
+    assert second.offenders == names[:OFFENDERS_KEPT_MAX]
+    assert len(codec.encode_state(state)) < 8_192
