@@ -145,7 +145,7 @@ class Client:
                 answer = self._once(server, request, timeout_s)
         except (OSError, http.client.HTTPException) as error:
             self.drop(server)
-            return CliError(Exit.UNREACHABLE, _reason(error))
+            return CliError(Exit.UNREACHABLE, reason_of(error))
         if answer.status < 400:
             return answer
         problem = answer.data if isinstance(answer.data, dict) else {}
@@ -213,7 +213,8 @@ def _target(path: str, query: Mapping[str, Any] | None) -> str:
     return f"{path}?{urlencode(plain)}" if plain else path
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why a server could not be used, in few words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from cli.client import ROUND_PAUSE_S, Client
+from cli.client import ROUND_PAUSE_S, Client, reason_of
 from cli.exits import ApiError, CliError, Exit
 from cli.settings import TRY_TIMEOUT_S
 
@@ -54,7 +54,7 @@ def follow(client: Client, path: str, query: dict[str, str], *, last_id: str = "
                     raise
                 why = error
             except (OSError, http.client.HTTPException) as error:
-                why = CliError(Exit.UNREACHABLE, f"the stream broke ({type(error).__name__})")
+                why = CliError(Exit.UNREACHABLE, reason_of(error))
             client.passed_over(server, why)
         if time.monotonic() > deadline:
             raise CliError(Exit.UNREACHABLE, "no server answered", hint="name running replicas with --server")
