@@ -24,7 +24,7 @@ import uvloop
 from backends.blobs import BlobError, BlobStore
 from backends.ssh.executor import SSHExecutor
 from backends.ssh.settings import SSHSettings
-from hamgr import api, config, failpoints
+from hamgr import api, config, failpoints, guard
 from hamgr.archives import ReplicaArchives
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
@@ -157,6 +157,8 @@ def run(path: Path) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     try:
+        if foreign := guard.complaint():
+            raise ConfigError(foreign)
         settings = config.load(path)
         uvloop.run(serve(settings))
     except (ConfigError, BlobError, ValueError) as error:
