@@ -156,9 +156,10 @@ def run(path: Path) -> None:
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    if foreign := guard.complaint():
+        click.echo(f"hamgrd: {foreign}", err=True)
+        sys.exit(EXIT_CONFIGURATION)
     try:
-        if foreign := guard.complaint():
-            raise ConfigError(foreign)
         settings = config.load(path)
         uvloop.run(serve(settings))
     except (ConfigError, BlobError, ValueError) as error:
