@@ -27,7 +27,7 @@ from tests.simulation.orders import Nature, Order, nature_of
 from tests.simulation.replicas import Process
 
 STORM_S = 600.0
-SETTLED_S_MAX = 2 * 3600.0
+SETTLED_S_MAX = 2400.0
 """Every job ends within this time after the last fault."""
 REST_S = 30.0
 """After the last job: orders that are still on their way arrive, and workers end."""
