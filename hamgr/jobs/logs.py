@@ -128,12 +128,13 @@ class NodeLogs:
                     if chunk.data:
                         yield _line(name, key, chunk.offset, chunk.data)
                         offset = chunk.offset + len(chunk.data)
-                return
             except BackendError:
                 state = self._replica.state
                 if job not in state.jobs or _running(state, job, state.jobs[job].tasks[name]) != attempt:
                     return
                 await asyncio.sleep(FOLLOW_PAUSE_S)
+            else:
+                return
 
 
 def _running(state: State, job: JobId, task: Task) -> tuple[str, int] | None:

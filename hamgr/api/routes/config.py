@@ -169,13 +169,14 @@ async def get_globals(request: web.Request) -> web.Response:
     """Return the global variables."""
     query.allow(request, "consistency")
     state = await query.read_state(request)
-    return web.json_response({"variables": dict(state.globals), "index": state.index})
+    tag = {"ETag": f'"{state.globals_index}"'}
+    return web.json_response({"variables": dict(state.globals), "index": state.globals_index}, headers=tag)
 
 
 async def patch_globals(request: web.Request) -> web.Response:
     """Merge into the global variables; null removes a key."""
     query.allow(request, "dry_run", "consistency")
-    query.no_if_match(request)
     body = await parse.read_body(request, parse.GlobalsPatch)
-    command = proposals.make(request, SetGlobals, variables=body.variables)
-    return proposals.answer(request, await proposals.submit(request, command))
+    command = proposals.make(request, SetGlobals, variables=body.variables, if_index=query.if_match(request))
+    accepted = await proposals.submit(request, command)
+    return proposals.answer(request, accepted, headers={"ETag": f'"{accepted.index}"'})

@@ -159,3 +159,16 @@ async def test_globals_are_merged_and_null_removes(server: Server) -> None:
     assert found["variables"] == {"a": {"c": 2}}
     status, problem, _ = await server.call("PATCH", "/v1/globals", {"a": 1})
     assert (status, problem["code"]) == (422, "bad-body")
+
+
+async def test_globals_that_changed_in_the_meantime_are_not_overwritten(server: Server) -> None:
+    _, _, first = await server.call("PATCH", "/v1/globals", {"variables": {"a": 1}})
+    _, _, seen = await server.call("GET", "/v1/globals")
+    assert seen["ETag"] == first["ETag"]
+    await server.call("PATCH", "/v1/globals", {"variables": {"a": 2}})
+    status, problem, _ = await server.call(
+        "PATCH", "/v1/globals", {"variables": {"a": 3}}, headers={"If-Match": seen["ETag"]}
+    )
+    assert (status, problem["code"]) == (412, "changed")
+    _, found, _ = await server.call("GET", "/v1/globals")
+    assert found["variables"] == {"a": 2}
