@@ -9,14 +9,14 @@ class Changes:
 
     def __init__(self) -> None:
         self.version = 0
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}  # woken in the order in which they came
 
     def raise_to(self, version: int) -> None:
         """Set the version and wake everybody, if it is a new one."""
         if version == self.version:
             return
         self.version = version
-        waiters, self._waiters = self._waiters, set()
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -25,11 +25,11 @@ class Changes:
         """Wait until `version` is no longer current; return the current one."""
         while self.version == version:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
+            self._waiters[waiter] = None
             try:
                 await waiter
             finally:
-                self._waiters.discard(waiter)
+                self._waiters.pop(waiter, None)
         return self.version
 
 
