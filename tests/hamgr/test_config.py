@@ -35,6 +35,11 @@ def test_a_good_configuration_is_read(tmp_path: Path) -> None:
     assert (found.name, found.peers["r2"].api, found.ssh.unreachable_deadline_s) == ("r1", "[::1]:7102", 60.0)
 
 
+def test_the_sample_that_is_shipped_is_a_good_one() -> None:
+    found = config.load(Path(__file__).parents[2] / "deploy" / "hamgrd.example.yaml")
+    assert sorted(found.peers) == ["r2", "r3"]
+
+
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
