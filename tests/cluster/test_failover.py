@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,9 @@ SCRIPTS = {
 }
 
 
-def submit(fleet: Fleet, verb: str) -> str:
-    fields = {"role": "app", "bundle": fleet.first} if verb == "commission" else {}
+def submit(fleet: Fleet, verb: str, **fields: Any) -> str:
+    if verb == "commission":
+        fields |= {"role": "app", "bundle": fleet.first}
     return fleet.cluster.submit(verb, nodes=["n1", "n2"], max_parallel=2, **fields)
 
 
@@ -42,22 +44,36 @@ def assert_each_effect_once(fleet: Fleet, job: str, verb: str) -> None:
         assert epochs == sorted(epochs), "an order of an older leader was obeyed"
 
 
+def subject_of(boundary: str, verb: str) -> str:
+    """Return what a replica reports when it reaches `boundary` of the first script of `verb` on n1."""
+    return "/n1/" if boundary in ("claiming", "claimed", "fenced") else f"/n1/{SCRIPTS[verb][0]}"
+
+
+def die_at(fleet: Fleet, boundary: str, verb: str) -> str:
+    """Submit a job whose leader kills itself at `boundary`; return the job."""
+    cluster = fleet.cluster
+    armed = cluster.arm(boundary, "kill", subject_of(boundary, verb))
+    job = submit(fleet, verb)
+    cluster.wait(f"the death at {boundary}", lambda: not armed.exists() and cluster.dead())
+    return job
+
+
+def die_while_running(fleet: Fleet, verb: str) -> str:
+    """Submit a job and kill the leader while its first script runs; return the job."""
+    cluster = fleet.cluster
+    job = submit(fleet, verb, variables={"pause": 1.0})
+    begun = f"-{job} {SCRIPTS[verb][0]} "
+    cluster.wait("a running step", lambda: any(begun in line for line in fleet.effects("n1")))
+    cluster.processes.kill_replica(cluster.wait("a leader", cluster.leader))
+    return job
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("boundary", [*BOUNDARIES, "running"])
 def test_the_leader_is_killed_and_each_effect_happens_once(fleet: Fleet, boundary: str) -> None:
     cluster = fleet.cluster
     for verb in VERBS:
-        if boundary == "running":
-            job = submit(fleet, verb)
-            first = SCRIPTS[verb][0]
-            cluster.wait("a running step", lambda: any(first in line for line in fleet.effects("n1")))
-            victim = cluster.wait("a leader", cluster.leader)
-            cluster.processes.kill_replica(victim)
-        else:
-            subject = "/n1/" if boundary in ("claiming", "claimed", "fenced") else f"/n1/{SCRIPTS[verb][0]}"
-            armed = cluster.arm(boundary, "kill", subject)
-            job = submit(fleet, verb)
-            cluster.wait(f"the death at {boundary}", lambda: not armed.exists() and cluster.dead())
+        job = die_while_running(fleet, verb) if boundary == "running" else die_at(fleet, boundary, verb)
         ended = cluster.ended(job)
         assert ended["state"] == "succeeded", ended
         assert [cluster.node(node)["status"] for node in ("n1", "n2")] == [ENDS[verb]] * 2
@@ -65,20 +81,26 @@ def test_the_leader_is_killed_and_each_effect_happens_once(fleet: Fleet, boundar
         cluster.revive()
 
 
+def freeze_at(fleet: Fleet, boundary: str, verb: str) -> tuple[str, str]:
+    """Submit a job whose leader freezes itself at `boundary`; return the leader and the job."""
+    cluster = fleet.cluster
+    leader = cluster.wait("a leader", cluster.leader)
+    armed = cluster.arm(boundary, "stop", subject_of(boundary, verb))
+    job = submit(fleet, verb)
+    cluster.wait(f"the freeze at {boundary}", lambda: not armed.exists())
+    return leader, job
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("boundary", ["claimed", "fenced", "announced", "ended"])
 def test_a_frozen_leader_that_thaws_is_refused_by_the_node(fleet: Fleet, boundary: str) -> None:
     cluster = fleet.cluster
     for verb in VERBS:
-        subject = "/n1/" if boundary in ("claimed", "fenced") else f"/n1/{SCRIPTS[verb][0]}"
-        armed = cluster.arm(boundary, "stop", subject)
-        old = cluster.wait("a leader", cluster.leader)
-        job = submit(fleet, verb)
-        cluster.wait(f"the freeze at {boundary}", lambda: not armed.exists())
+        frozen, job = freeze_at(fleet, boundary, verb)
         ended = cluster.ended(job)
         assert ended["state"] == "succeeded", ended
         assert_each_effect_once(fleet, job, verb)
-        cluster.processes.signal_replica(old, signal.SIGCONT)
+        cluster.processes.signal_replica(frozen, signal.SIGCONT)
         cluster.revive()
         assert cluster.job(job) == ended
         assert_each_effect_once(fleet, job, verb)
@@ -94,8 +116,8 @@ def assert_an_older_order_is_refused(fleet: Fleet, name: str) -> None:
     async def order() -> None:
         executor = SSHExecutor(SSHSettings(client_key_paths=(Path(fleet.lab.ssh_key),)))
         try:
+            key = AttemptKey(job="late", step="order", attempt=1)
             with pytest.raises(StaleEpoch) as refusal:
-                key = AttemptKey(job="late", step="order", attempt=1)
                 await executor.run(host, node["epoch"] - 1, key, b"touch /var/log/late\n", wait_s=5.0)
             assert refusal.value.fence == node["epoch"]
         finally:
