@@ -27,7 +27,8 @@
 #     before the launch; the end overwrites it in place (less than a sector, so whole or not at all, and a
 #     disk that the step filled cannot refuse it), is synced, and only then marked as believable. This gives
 #     what a temporary file and a rename would, for one process instead of three.
-#  5. Lost is: another boot id, or a free lock, and no result. A result that could not be synced is lost too.
+#  5. Lost is: another boot id, or a free lock, and no result. A result that could not be synced is lost too,
+#     and so is a step that ended by a SIGTERM which its supervisor got too (a shutdown, a stopped sshd.service).
 #  6. Detached: own session, no terminal, stdin empty, output to one file. A capper writes the first 16 MiB of
 #     it, and drains the rest so that neither the limit nor a full disk stops the step. (Of the sh that starts
 #     it, the step inherits SIGINT and SIGQUIT ignored, as any background job does.)
@@ -62,7 +63,9 @@ set_mark() { # MARK RC - overwrite the second line of $record in place
 supervise() { # RECORD LAUNCH_LINE OUTPUT SCRIPT
     export LC_ALL=C
     record=$1 launch_line=$2
-    trap : HUP TERM # `kill 0` in a step must not end its supervisor; children get the default back
+    terminated=
+    trap : HUP
+    trap terminated=yes TERM # a machine that shuts down asks everybody to end; children get the default back
     # A pipe without a process: a short here-document is one, and /proc lets us have its other end.
     exec 5<<'pipe'
 one line
@@ -88,6 +91,7 @@ pipe
         exec /bin/sh "$4" </dev/null >&4 2>&1 4>&- 6>&-
     )
     rc=$?
+    [ "$terminated/$rc" != yes/143 ] || exit # we were to end as well: nobody judged the step, so it is lost
     exec 4>&-
     set_mark ended $rc
     if [ $? -eq 0 ] && sync "$record" "$state_dir/launches"; then mark=synced; else mark=failed; fi

@@ -1,5 +1,6 @@
 """How attempts end: results, reboots, killed supervisors, kill, and what a step leaves behind."""
 
+import contextlib
 import os
 import signal
 import time
@@ -189,6 +190,22 @@ def test_a_service_that_closes_the_lock_does_not_keep_the_node_busy(quick_node: 
 
 def test_a_step_that_signals_its_whole_group_still_has_a_result(node: Node) -> None:
     assert node.run(1, key(), "trap 'exit 9' TERM; kill -TERM 0; sleep 300").exit_code == 9
+
+
+def test_a_step_that_a_shutdown_ended_together_with_its_supervisor_is_lost(node: Node) -> None:
+    script = f"echo ready; {node.gate('never')}"
+    node.run(1, key(), script, wait_s=0)
+    until(lambda: node.status(1, key()).output_bytes, what="it never started")
+    for process in node.processes():  # as systemd does: everybody is asked to end
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
+    assert node.until_state(AttemptState.LOST, 1, key()).reason == "supervisor died"
+    assert node.run(1, key(), script, wait_s=0).state is AttemptState.LOST
+    assert node.run(1, key(attempt=2), "true").state is AttemptState.DONE
+
+
+def test_a_step_that_somebody_else_ended_has_a_result(node: Node) -> None:
+    assert node.run(1, key(), "kill -TERM $$; sleep 300").exit_code == 128 + signal.SIGTERM
 
 
 def test_a_step_runs_detached_with_a_small_environment(node: Node) -> None:
