@@ -9,6 +9,7 @@ From the wire to the verbs:
 - `dial`: one connection, from TCP to the end of the login, with the node's key pinned;
 - `connections`: the pool, one kept connection per node;
 - `sessions`: one command on a connection, its input, its bounded output, its end;
+- `kept`: one session that is kept on a connection, for one call after the other;
 - `calls`: one call of the runner, over as many connections as that takes; uploads it where it is missing;
 - `follow`: an attempt's output as it is written, likewise;
 - `executor`: `SSHExecutor`, the port's verbs;

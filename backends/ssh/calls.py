@@ -17,6 +17,7 @@ from backends.ports import BackendError, CommandFailed, Host, Refused, TimedOut,
 from backends.runner import answers, script
 from backends.ssh.connections import Connections, Lane
 from backends.ssh.errors import quoted
+from backends.ssh.kept import KeptSessions
 from backends.ssh.sessions import (
     Finished,
     OutputTooLongError,
@@ -88,6 +89,7 @@ class Calls:
         self._settings = settings
         self._connections = connections
         self._random = random
+        self._kept = KeptSessions()
 
     def course(self, host: Host, *, deadline: float) -> Course:
         """Begin a call; `deadline` is on the loop's clock."""
@@ -119,9 +121,9 @@ class Calls:
             try:
                 async with self._connections.lease(host, lane, deadline=course.open_by) as connection:
                     while True:
-                        finished = await execute(
+                        finished = await self._kept.call(
                             connection,
-                            script.command_line(words()),
+                            words(),
                             stdin,
                             deadline=deadline,
                             output_bytes_max=body_bytes_max + OUTPUT_BYTES_MARGIN,

@@ -38,24 +38,13 @@ class Finished:
     stderr: bytes
 
 
-class Session(asyncssh.SSHClientSession[bytes]):
-    """Receives from one channel into a bounded buffer.
+class Receiver(asyncssh.SSHClientSession[bytes]):
+    """What any session on a channel has: the channel, the start of its standard error, and its end."""
 
-    With `bytes_max` the whole output is collected, and more than that ends the session; without it the
-    output is a stream: the node is held back while the reader is slow.
-    """
-
-    def __init__(self, bytes_max: int | None = None) -> None:
-        self._bytes_max = bytes_max
-        self._chunks: deque[bytes] = deque()
-        self._bytes = 0
-        self._paused = False
-        self._too_long = False
-        self._changed = asyncio.Event()
-        self._exit_status: int | None = None
-        self._stderr = bytearray()
-        self._ended = False
+    def __init__(self) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self.ended = False
+        self._stderr = bytearray()
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self.channel = chan
@@ -63,7 +52,40 @@ class Session(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         if datatype == asyncssh.EXTENDED_DATA_STDERR:
             self._stderr += data[: max(0, _STDERR_BYTES_MAX - len(self._stderr))]
-            return
+        else:
+            self.output_received(data)
+
+    def output_received(self, data: bytes) -> None:
+        """Take a part of the standard output."""
+        raise NotImplementedError
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001, RUF100 (asyncssh's signature)
+        self.exit_status_received(128 + 15)
+
+    def abort(self) -> None:
+        """Close the channel at once; what runs on the node is not told."""
+        if self.channel is not None and not self.ended:
+            self.channel.abort()
+
+
+class Session(Receiver):
+    """Receives from one channel into a bounded buffer.
+
+    With `bytes_max` the whole output is collected, and more than that ends the session; without it the
+    output is a stream: the node is held back while the reader is slow.
+    """
+
+    def __init__(self, bytes_max: int | None = None) -> None:
+        super().__init__()
+        self._bytes_max = bytes_max
+        self._chunks: deque[bytes] = deque()
+        self._bytes = 0
+        self._paused = False
+        self._too_long = False
+        self._changed = asyncio.Event()
+        self._exit_status: int | None = None
+
+    def output_received(self, data: bytes) -> None:
         if self._bytes_max is not None and self._bytes + len(data) > self._bytes_max:
             self._too_long = True
             self.abort()
@@ -78,28 +100,20 @@ class Session(asyncssh.SSHClientSession[bytes]):
     def exit_status_received(self, status: int) -> None:
         self._exit_status = status
 
-    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001, RUF100 (asyncssh's signature)
-        self._exit_status = 128 + 15
-
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncssh's signature; the exit status tells)
-        self._ended = True
+        self.ended = True
         self._changed.set()
-
-    def abort(self) -> None:
-        """Close the channel at once; what runs on the node is not told."""
-        if self.channel is not None and not self._ended:
-            self.channel.abort()
 
     async def read(self) -> bytes:
         """Return the next part of the output, `b""` at its end."""
-        while not self._chunks and not self._ended:
+        while not self._chunks and not self.ended:
             self._changed.clear()
             await self._changed.wait()
         data = b"".join(self._chunks)
         self._chunks.clear()
         if self._bytes_max is None:
             self._bytes = 0
-        if self._paused and self.channel is not None and not self._ended:
+        if self._paused and self.channel is not None and not self.ended:
             self._paused = False
             self.channel.resume_reading()
         return data
@@ -121,7 +135,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
 
 
 async def open_session(
-    connection: asyncssh.SSHClientConnection, command: str, session: Session
+    connection: asyncssh.SSHClientConnection, command: str, session: Receiver
 ) -> asyncssh.SSHClientChannel[bytes]:
     """Start a command and return its channel.
 
