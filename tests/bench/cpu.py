@@ -1,7 +1,6 @@
-"""Processor time of processes and of the whole machine, from proc(5)."""
+"""Processor time of processes, of trees of them and of the whole machine, from proc(5)."""
 
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,49 @@ from pathlib import Path
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One process: its parent, and the ticks that it and its ended children have used."""
+
+    parent: int
+    ticks: int
+
+
+def usage(pid: int) -> Usage | None:
+    """Return what a process has used; None when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return Usage(parent=int(fields[1]), ticks=sum(map(int, fields[11:15])))
+
+
 def of_processes(pids: Iterable[int]) -> float:
     """Return the seconds that running processes have used, their ended children included."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += sum(int(field) for field in fields[11:15])
-    return ticks / TICKS_PER_S
+    found = [usage(pid) for pid in pids]
+    return sum(one.ticks for one in found if one) / TICKS_PER_S
+
+
+def descendants(root: int) -> dict[int, Usage]:
+    """Return all processes below `root`, but not itself."""
+    everything = {
+        int(path.name): one
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and (one := usage(int(path.name)))
+    }
+    below: dict[int, Usage] = {}
+    found = {root}
+    while found:
+        found = {pid for pid, one in everything.items() if one.parent in found and pid not in below}
+        below.update((pid, everything[pid]) for pid in found)
+    return below
+
+
+def of_tree(root: int) -> float:
+    """Return the seconds of `root`, of all processes below it, and of those below it that have ended."""
+    own = usage(root)
+    ticks = sum(one.ticks for one in descendants(root).values())
+    return (ticks + (own.ticks if own else 0)) / TICKS_PER_S
 
 
 def of_machine() -> float:
@@ -24,17 +59,3 @@ def of_machine() -> float:
         int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     )
     return (user + nice + system + irq + soft) / TICKS_PER_S
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Wall seconds, and busy seconds of the whole machine, since it was made."""
-
-    wall_s: float = 0.0
-    machine_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.wall_s, self.machine_s = time.monotonic(), of_machine()
-
-    def read(self) -> tuple[float, float]:
-        return time.monotonic() - self.wall_s, of_machine() - self.machine_s

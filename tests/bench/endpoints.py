@@ -1,6 +1,6 @@
 """Real OpenSSH servers on loopback, one process and one port for each node, as the current user.
 
-Each has its own host key and, through `SetEnv HAMGR_ROOT`, a folder that is the node's root for hamgr. Both
+Each has its own host key and, through `SetEnv HAMGR_ROOT`, a folder that is the node's root for hamgr. All
 sides of a comparison log in to the same servers with the same key.
 """
 
@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.demo.layout import LOOPBACK, free_ports, make_ssh_key
+from tests.bench.account import Account
 
 START_TIMEOUT_S = 30.0
 CONFIG = """\
@@ -41,14 +41,36 @@ LogLevel ERROR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
+    """One server.
+
+    Attributes:
+        host_key: Its public key, as known_hosts has it.
+        root: The folder that is the node's root.
+    """
+
     name: str
     port: int
+    host_key: str
     root: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Running servers.
+
+    Attributes:
+        key: The private key that they accept.
+        account: Knows what they cost, sessions and all that is started in them included.
+    """
+
+    nodes: tuple[Endpoint, ...]
+    key: Path
+    account: Account
+
+
 @contextlib.contextmanager
-def endpoints(directory: Path, count: int) -> Iterator[tuple[list[Endpoint], Path]]:
-    """Run `count` servers; yield them and the private key that they accept."""
+def endpoints(directory: Path, count: int) -> Iterator[Fleet]:
+    """Run `count` servers for as long as the context is open."""
     sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if sshd is None:
         raise SystemExit("sshd is missing; install openssh-server")
@@ -56,29 +78,14 @@ def endpoints(directory: Path, count: int) -> Iterator[tuple[list[Endpoint], Pat
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation wants it
     key = directory / "id_ed25519"
     authorized = make_ssh_key(key)
-    found = [_prepare(directory, i, port, authorized) for i, port in enumerate(free_ports(count))]
-    running = [
-        subprocess.Popen(
-            [
-                sshd,
-                "-D",
-                "-E",
-                str(node.root.parent / "sshd.log"),
-                "-f",
-                str(node.root.parent / "sshd_config"),
-            ]
-        )
-        for node in found
-    ]
-    try:
-        for node in found:
+    nodes = tuple(_prepare(directory, i, port, authorized) for i, port in enumerate(free_ports(count)))
+    with Account(directory) as account:
+        for node in nodes:
+            home = node.root.parent
+            account.start([sshd, "-D", "-E", home / "sshd.log", "-f", home / "sshd_config"])
+        for node in nodes:
             _wait_for(node.port)
-        yield found, key
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait()
+        yield Fleet(nodes=nodes, key=key, account=account)
 
 
 def _prepare(directory: Path, number: int, port: int, authorized: Path) -> Endpoint:
@@ -88,11 +95,12 @@ def _prepare(directory: Path, number: int, port: int, authorized: Path) -> Endpo
     (home / "home").mkdir()
     (home / "root" / "etc" / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
     (home / "root" / "etc" / "hostname").write_text(f"{name}\n")
-    make_ssh_key(home / "host_key")
+    public = make_ssh_key(home / "host_key")
     (home / "sshd_config").write_text(
         CONFIG.format(port=port, address=LOOPBACK, directory=home, authorized=authorized)
     )
-    return Endpoint(name=name, port=port, root=home / "root")
+    host_key = " ".join(public.read_text().split()[:2])
+    return Endpoint(name=name, port=port, host_key=host_key, root=home / "root")
 
 
 def _wait_for(port: int) -> None:

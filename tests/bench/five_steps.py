@@ -1,186 +1,104 @@
-"""The same job of five steps on the same nodes, by hamgr and by Ansible: `python -m tests.bench.five_steps`.
+"""The same job of five steps on the same nodes, by hamgr and by Ansible, and the floor below both.
 
-Nodes are real OpenSSH servers on loopback. hamgr is three replicas behind the HTTP API, with every attempt
-Nodes are real OpenSSH servers on loopback. hamgr is three replicas behind the HTTP API, every attempt
-announced and recorded in the replicated log; its connections are kept from the discovery before. Ansible runs a
-
-The floor is sshd's own work: `ssh ... true` over one kept connection, as often as hamgr runs a step.
+Rounds are taken in turn, so that whatever else the machine does meets all sides. Wall clock is what a user
+waits for; processor seconds compare the sides on a busy machine too.
 """
 
 import argparse
 import json
-import os
-import resource
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-import venv
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
-from tests.bench import cpu
-from tests.bench.endpoints import Endpoint, endpoints, user
-from tests.cluster.harness import Cluster
+from tests.bench.ansible import Ansible
+from tests.bench.endpoints import endpoints
+from tests.bench.sides import STEPS, Floor, Hamgr, Round
 
-ANSIBLE = "ansible-core>=2.17,<2.20"
-"""The newest that runs on Python 3.11."""
-JOB_TIMEOUT_S = 300.0
-COMPONENT = """\
-version: "{version}"
-commission:
-  - name: config
-    file: {{path: /etc/bench.conf, content: "version={version}\\n"}}
-  - name: one
-    script: {{source: work.sh}}
-  - name: two
-    script: {{source: work.sh}}
-  - name: three
-    script: {{source: work.sh}}
-verify:
-  - name: config
-    file: {{path: /etc/bench.conf, content: "version={version}\\n"}}
-"""
-WORK = "mkdir -p $HAMGR_ROOT/var/bench; echo $HAMGR_STEP >> $HAMGR_ROOT/var/bench/log\n"
-PLAYBOOK = """\
-- hosts: all
-  gather_facts: false
-  tasks:
-    - ansible.builtin.copy: {dest: "{{ root }}/bench.conf", content: "version={{ version }}\\n"}
-    - ansible.builtin.shell: "mkdir -p {{ root }}/bench; echo one >> {{ root }}/bench/log"
-    - ansible.builtin.shell: "mkdir -p {{ root }}/bench; echo two >> {{ root }}/bench/log"
-    - ansible.builtin.shell: "mkdir -p {{ root }}/bench; echo three >> {{ root }}/bench/log"
-    - ansible.builtin.command: "grep -qx version={{ version }} {{ root }}/bench.conf"
-"""
+Rounds = Mapping[str, Sequence[Round]]
 
 
-def write_bundle(directory: Path, version: str) -> Path:
-    component = directory / "components" / "bench"
-    component.mkdir(parents=True)
-    (directory / "hamgr.yaml").write_text("version: 1\nroles:\n  bench: {components: [bench]}\n")
-    (component / "component.yaml").write_text(COMPONENT.format(version=version))
-    (component / "work.sh").write_text(WORK)
-    return directory
+class Side(Protocol):
+    """One of those that are compared."""
+
+    def round(self, number: int) -> Round: ...
 
 
-class Hamgr:
-    """Three replicas that know the nodes; each round is an upgrade of all of them at once."""
-
-    def __init__(self, directory: Path, nodes: list[Endpoint], key: Path) -> None:
-        self._cluster = Cluster(directory / "cluster", ssh_key=key)
-        self._directory = directory
-        self._nodes = nodes
-
-    def __enter__(self) -> "Hamgr":
-        cluster = self._cluster
-        cluster.start()
-        addresses = [f"127.0.0.1:{node.port}" for node in self._nodes]
-        job = cluster.submit("discover", addresses=addresses, user=user())
-        assert cluster.ended(job, timeout_s=JOB_TIMEOUT_S)["state"] == "succeeded"
-        cluster.push(write_bundle(self._directory / "bundle-0", "0"))
-        self._run("commission", role="bench")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._cluster.stop()
-
-    def round(self, number: int) -> tuple[float, float, float]:
-        """Return wall seconds, the replicas' CPU seconds and the machine's busy seconds of one job."""
-        self._cluster.push(write_bundle(self._directory / f"bundle-{number}", str(number)))
-        pids = [self._cluster.processes.pid(name) for name in self._cluster.names]
-        before, watch = cpu.of_processes(pids), cpu.Stopwatch()
-        self._run("upgrade")
-        wall_s, machine_s = watch.read()
-        return wall_s, cpu.of_processes(pids) - before, machine_s
-
-    def _run(self, kind: str, **fields: str) -> None:
-        job = self._cluster.submit(kind, selector="*", max_parallel=len(self._nodes), **fields)
-        ended = self._cluster.ended(job, timeout_s=JOB_TIMEOUT_S)
-        assert ended["state"] == "succeeded", ended["error"]
+def measured(directory: Path, nodes: int, rounds: int, *, peer: bool = True) -> dict[str, list[Round]]:
+    """Run everybody's rounds; without `peer` Ansible stays out of it."""
+    with endpoints(directory, nodes) as fleet, ExitStack() as stack:
+        sides: dict[str, Side] = {"floor": stack.enter_context(Floor(fleet))}
+        if peer:
+            sides["ansible"] = stack.enter_context(Ansible(directory, fleet))
+        sides["hamgr"] = stack.enter_context(Hamgr(directory, fleet))
+        found: dict[str, list[Round]] = {name: [] for name in sides}
+        for number in range(1, rounds + 1):
+            for name, side in sides.items():
+                found[name].append(side.round(number))
+    return found
 
 
-class Ansible:
-    """An `ansible-playbook` with pipelining and as many forks as nodes."""
+def medians(rounds: Rounds) -> dict[str, Round]:
+    """Return the median of every figure by itself."""
+    return {
+        name: Round(**{key: statistics.median(asdict(one)[key] for one in taken) for key in asdict(taken[0])})
+        for name, taken in rounds.items()
+    }
 
-    def __init__(self, directory: Path, nodes: list[Endpoint], key: Path) -> None:
-        self._program = ansible_playbook(directory)
-        self._directory = directory
-        hosts = "".join(f"{node.name} ansible_port={node.port} root={node.root}\n" for node in nodes)
-        (directory / "inventory").write_text(
-            f"{hosts}\n[all:vars]\nansible_host=127.0.0.1\nansible_user={user()}\n"
-            f"ansible_ssh_private_key_file={key}\nansible_python_interpreter=/usr/bin/python3\n"
+
+def table(rounds: Rounds, nodes: int) -> str:
+    """Return the figures for people."""
+    middle = medians(rounds)
+    count = len(next(iter(rounds.values())))
+    lines = [
+        f"{STEPS} steps on {nodes} nodes, median of {count} rounds taken in turn; CPU in processor seconds",
+        f"{'':10}{'seconds':>10}{'nodes/s':>10}{'control':>12}{'nodes':>10}{'ms a node':>12}{'machine':>10}",
+    ]
+    for name, one in sorted(middle.items(), key=lambda item: item[1].wall_s):
+        lines.append(
+            f"{name:10}{one.wall_s:10.2f}{nodes / one.wall_s:10.1f}{one.control_s:12.2f}{one.nodes_s:10.2f}"
+            f"{one.nodes_s / nodes * 1000:12.0f}{one.machine_s:10.2f}"
         )
-        (directory / "playbook.yml").write_text(PLAYBOOK)
-        (directory / "ansible.cfg").write_text(
-            f"[defaults]\nforks={len(nodes)}\nhost_key_checking=False\n"
-            "[ssh_connection]\npipelining=True\n"
-            "ssh_args=-o ControlMaster=auto -o ControlPersist=300s -o UserKnownHostsFile=/dev/null\n"
+    hamgr, floor = middle["hamgr"], middle["floor"]
+    if "ansible" in middle:
+        peer = middle["ansible"]
+        lines.append(
+            f"hamgr does the job {peer.wall_s / hamgr.wall_s:.1f} times as fast as Ansible,"
+            f" with {peer.cpu_s / hamgr.cpu_s:.1f} times less processor time;"
         )
-
-    def round(self, number: int) -> tuple[float, float, float]:
-        before, watch = resource.getrusage(resource.RUSAGE_CHILDREN), cpu.Stopwatch()
-        done = subprocess.run(
-            [str(self._program), "-i", "inventory", "playbook.yml", "-e", f"version={number}"],
-            cwd=self._directory,
-            env={**os.environ, "ANSIBLE_CONFIG": str(self._directory / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            timeout=JOB_TIMEOUT_S,
-            check=False,
-        )
-        wall_s, machine_s = watch.read()
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, machine_s
+    lines.append(
+        f"the floor ({STEPS} x `true` a node in sessions of its own, no log, no runner, no fsync)"
+        f" is {hamgr.wall_s / floor.wall_s:.1f} times as fast as hamgr, with {hamgr.cpu_s / floor.cpu_s:.1f}"
+        " times less."
+    )
+    return "\n".join(lines)
 
 
-def ansible_playbook(directory: Path) -> Path:
-    """Return the program: the one on the machine, else one that is installed for this run."""
-    found = shutil.which("ansible-playbook")
-    if found:
-        return Path(found)
-    home = directory / "ansible"
-    venv.create(home, with_pip=True)
-    subprocess.run([str(home / "bin" / "pip"), "install", "-q", ANSIBLE], check=True)
-    return home / "bin" / "ansible-playbook"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tests.bench five_steps", description=__doc__)
     parser.add_argument("--nodes", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print figures for a program")
-    arguments = parser.parse_args()
-    figures: dict[str, list[tuple[float, float, float]]] = {"hamgr": [], "ansible": []}
+    arguments = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="hamgr-bench-") as name:
-        directory = Path(name)
-        with endpoints(directory, arguments.nodes) as (nodes, key):
-            ansible = Ansible(directory, nodes, key)
-            with Hamgr(directory, nodes, key) as hamgr:
-                ansible.round(0)  # warm: its connections are kept too
-                for number in range(1, arguments.rounds + 1):
-                    figures["hamgr"].append(hamgr.round(number))
-                    figures["ansible"].append(ansible.round(number))
-            time.sleep(0.1)
-    report(figures, arguments.nodes, as_json=arguments.json)
+        rounds = measured(Path(name), arguments.nodes, arguments.rounds)
+    if arguments.json:
+        middle = medians(rounds)
+        figures = {
+            "nodes": arguments.nodes,
+            "rounds": {side: [asdict(one) for one in taken] for side, taken in rounds.items()},
+            "medians": {side: asdict(one) for side, one in middle.items()},
+            "ratio": middle["ansible"].wall_s / middle["hamgr"].wall_s,
+            "cpu_ratio": middle["ansible"].cpu_s / middle["hamgr"].cpu_s,
+        }
+        print(json.dumps(figures))
+    else:
+        print(table(rounds, arguments.nodes))
     return 0
 
 
-def report(figures: dict[str, list[tuple[float, float, float]]], nodes: int, *, as_json: bool) -> None:
-    medians = {
-        name: [statistics.median(row[i] for row in rows) for i in range(3)] for name, rows in figures.items()
-    }
-    ratio = medians["ansible"][0] / medians["hamgr"][0]
-    if as_json:
-        print(json.dumps({"nodes": nodes, "rounds": figures, "medians": medians, "ratio": ratio}))
-        return
-    print(f"5 steps on {nodes} nodes, median of {len(figures['hamgr'])} rounds, taken in turn")
-    print(f"{'':10}{'seconds':>10}{'control CPU-s':>16}{'machine CPU-s':>16}{'nodes/s':>10}")
-    for name, (wall_s, own_s, machine_s) in medians.items():
-        print(f"{name:10}{wall_s:10.2f}{own_s:16.2f}{machine_s:16.2f}{nodes / wall_s:10.1f}")
-    print(f"hamgr does the job {ratio:.1f} times as fast")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

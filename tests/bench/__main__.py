@@ -1,0 +1,29 @@
+"""`python -m tests.bench` lists the benches, with a name it runs that one, with `all` every one."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from tests.bench import apply, five_steps
+
+BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "five_steps": (five_steps.main, "a job of five steps on 50 OpenSSH nodes: hamgr, Ansible and the floor"),
+    "apply": (apply.main, "what a command costs a replica with 10,000 nodes"),
+}
+
+
+def main(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: python -m tests.bench all | NAME [OPTIONS]  (NAME --help shows them)\n")
+        for name, (_, title) in BENCHES.items():
+            print(f"  {name:12}{title}")
+        return 0
+    if words[0] == "all":
+        return max(run(words[1:]) for run, _ in BENCHES.values())
+    if words[0] not in BENCHES:
+        print(f"there is no bench {words[0]!r}; there are {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    return BENCHES[words[0]][0](words[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
