@@ -4,7 +4,8 @@ A session for each call costs the node's sshd a process, a login shell and a new
 packets: for a short step that is more than anything else that is left to save.
 
 1. On the node a loop of `sh` reads one line for each call, a mark and the runner's words, and obeys it in a
-   subshell. Only `run` may read on, and it takes exactly the bytes of its script.
+   subshell. Only `run` may read on, and it takes exactly the bytes of its script. The part of the runner that
+   `run` needs is read once, when the loop begins; a runner that is gone since then is missed at each call.
 2. The answer ends with the call's own mark, which nobody could know before it was sent, and the exit status.
 3. Any status but 0 ends the loop once it was answered: bytes that a refused call left unread are never
    taken for an order.
@@ -34,8 +35,9 @@ from backends.ssh.sessions import (
 )
 
 LOOP_COMMAND = (
-    'exec sh -c \'call() ( [ -f "$0" ] || exit 127; . "$0" ); while read -r mark words; do'
-    " case $words in run\\ *) call $words ;; *) call $words </dev/null ;; esac; status=$?;"
+    'exec sh -c \'found() { [ -f "$0" ] || exit 127; }; found; set -- define; . "$0";'
+    ' other() ( found; . "$0" ); run() ( found; verb_run "$@" ); while read -r mark words; do'
+    " case $words in run\\ *) run ${words#run } ;; *) other $words </dev/null ;; esac; status=$?;"
     ' printf "%s %s\\n" "$mark" $status; [ $status -eq 0 ] || exit; done\''
     f' "{script.REMOTE_PATH}"'
 )

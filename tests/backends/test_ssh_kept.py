@@ -165,6 +165,17 @@ async def test_a_session_left_in_the_middle_of_a_call_is_not_used_again(
     assert first not in loops(node)
 
 
+async def test_a_runner_that_was_removed_from_the_node_is_put_there_again(
+    node: SandboxNode, executor: SSHExecutor
+) -> None:
+    for number in range(2):
+        done = await executor.run(node.host, 1, key(f"s{number}"), work(output="x"), wait_s=10)
+        assert (done.exit_code, done.output) == (0, b"x")
+        (node.root / f"var/lib/hamgr/runner-{script.VERSION}").unlink()
+    assert launches_of(node.root) == ["1 c1.7 s0 1", "1 c1.7 s1 1"]
+    assert (await executor.status(node.host, 1, key("s1"))).state is AttemptState.DONE
+
+
 async def test_no_loop_outlives_its_connection(node: SandboxNode, executor: SSHExecutor) -> None:
     await executor.fence(node.host, 1, job="c1.7")
     assert loops(node)
@@ -187,7 +198,7 @@ def test_every_shell_obeys_one_order_after_the_other_and_stops_at_the_first_refu
         )
         return done.stdout.splitlines()
 
-    assert obey(b"a status 1 c1.7 s 1\nb status 1 c1.7 s 1\n") == [b"a 127"]
+    assert obey(b"a status 1 c1.7 s 1\nb status 1 c1.7 s 1\n") == []
     runner = root / f"var/lib/hamgr/runner-{script.VERSION}"
     runner.parent.mkdir(parents=True)
     runner.write_bytes(script.TEXT)

@@ -112,6 +112,9 @@ launch() {
 
 case ${HAMGR_ROOT:-/} in /*) ;; *) misused 'HAMGR_ROOT must be an absolute path' ;; esac
 
+# A shell that serves many calls reads this file once with `define`, up to here, and calls verb_run in subshells.
+[ "${1-}" != define ] || return 0
+
 if [ "${1-}" = run ]; then # the verb that is in a hurry: sh need not parse the others
     shift
     verb_run "$@"
