@@ -6,7 +6,7 @@ Everything lives below one directory with mode 0700; nothing outside of it is ch
 import json
 import secrets
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 LOOPBACK = "127.0.0.1"
+PORTS = range(20_000, 32_000)
+PORT_TRIES_MAX = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +55,22 @@ class Layout:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback address that were free a moment ago."""
+    """Return ports of the loopback address that were free a moment ago.
+
+    They lie below those that the kernel gives to outgoing connections (ip(7), ip_local_port_range), so that
+    nothing takes one by chance before it is used.
+    """
+    found: list[int] = []
     with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in held]
+        for _ in range(PORT_TRIES_MAX):
+            if len(found) == count:
+                return found
+            one = stack.enter_context(socket.socket())
+            port = PORTS.start + secrets.randbelow(len(PORTS))
+            with suppress(OSError):
+                one.bind((LOOPBACK, port))
+                found.append(port)
+    raise OSError(f"no {count} free ports between {PORTS.start} and {PORTS.stop} on {LOOPBACK}")
 
 
 def make_ssh_key(path: Path) -> Path:

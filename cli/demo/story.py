@@ -93,10 +93,18 @@ class Story:
             self._screen, f"{self._count} SSH nodes listen, each with its own folder, keys and processes"
         ):
             self._nodes = self._processes.start_nodes(names)
-        leader = until("a leader", self._fleet.leader)
+        leader = until("a leader that all replicas know", self._common_leader)
         self.figures.first_leader_s = round(time.monotonic() - began, 2)
         text = f"replicas {', '.join(plan.name for plan in self._layout.replicas)} run; {leader} leads"
         self._screen.say(text, mark="✓", seconds=self.figures.first_leader_s)
+
+    def _common_leader(self) -> str:
+        for plan in self._layout.replicas:
+            if self._processes.ended(plan.name) is not None:
+                raise DemoFailed(f"replica {plan.name} did not start: {plan.log.read_text().strip()[-300:]}")
+        found = [self._fleet.replica(plan.name) for plan in self._layout.replicas]
+        leaders = {one["leader"] if one else "" for one in found}
+        return str(leaders.pop()) if len(leaders) == 1 else ""
 
     def _commission(self) -> None:
         screen, figures = self._screen, self.figures

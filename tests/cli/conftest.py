@@ -15,7 +15,13 @@ import pytest
 
 from tests.hamgr.api import rig
 
-ENTRY = "from cli.main import main; main()"
+# A test run in the background ignores SIGINT, and its children would inherit that.
+ENTRY = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cli.main import main
+main()
+"""
 RUN_TIMEOUT_S = 30.0
 
 

@@ -41,6 +41,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, str]:
     return method, path, text if cut is None else text[:cut]
 
 
+@pytest.mark.timeout(400)  # a busy machine takes long for some four hundred requests
 @given(sent=st.lists(requests(), min_size=20, max_size=40))
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_body_makes_a_server_error(sent: list[tuple[str, str, str]]) -> None:
