@@ -22,6 +22,10 @@ from statemachine.work import Due, ProbeDue
 
 LOOP_PAUSE_S = 0.01
 """The least time between two looks at the state: many small changes are one look."""
+LOOK_SHARE_MAX = 0.1
+"""The most of its time that a manager looks: with a thousand tasks each look takes milliseconds."""
+LOOP_PAUSE_S_MAX = 0.25
+"""The longest pause, whatever a look took: the process may have been frozen in the middle of it."""
 RETRY_PAUSE_S = 1.0
 """How long a task rests after its worker ended without ending the task."""
 WORKERS_MAX = 256
@@ -49,16 +53,19 @@ class Manager:
     async def run(self) -> None:
         """Run until cancelled."""
         replica = self._tools.replica
+        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             while True:
                 version = replica.version
                 leadership = replica.leadership
                 if not leadership.leads or leadership.term != self._term:
                     await self._drop_all()
+                began_s = loop.time()
                 if leadership.leads:
                     self._term = leadership.term
                     self._advance(group, replica.state)
-                await self._wait(version)
+                rest_s = (loop.time() - began_s) / LOOK_SHARE_MAX
+                await self._wait(version, min(max(LOOP_PAUSE_S, rest_s), LOOP_PAUSE_S_MAX))
 
     def _advance(self, group: asyncio.TaskGroup, state: State) -> None:
         if not state.cluster and ("", "") not in self._running:
@@ -115,8 +122,8 @@ class Manager:
         job = self._tools.replica.state.jobs.get(key[0])
         return job is not None and job.tasks[key[1]].state not in TASK_ENDED
 
-    async def _wait(self, version: int) -> None:
-        """Sleep until the replica's state or leadership changed, or a worker came free."""
+    async def _wait(self, version: int, pause_s: float) -> None:
+        """Sleep until the replica's state or leadership changed, or a worker came free; then rest."""
         changed = asyncio.ensure_future(self._tools.replica.changed(version))
         nudged = asyncio.ensure_future(self._nudge.wait())
         try:
@@ -126,7 +133,7 @@ class Manager:
             changed.cancel()
             nudged.cancel()
             await asyncio.gather(changed, nudged, return_exceptions=True)
-        await asyncio.sleep(LOOP_PAUSE_S)
+        await asyncio.sleep(pause_s)
 
     async def _found(self) -> None:
         """Give a new cluster its id; the first proposal wins."""
