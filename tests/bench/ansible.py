@@ -84,6 +84,6 @@ def ansible_programs(home: Path) -> Path:
     if found:
         return Path(found).parent
     venv.create(home, with_pip=True)
-    install = [home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", ANSIBLE]
+    install = [home / "bin" / "pip", "install", "-qq", "--disable-pip-version-check", ANSIBLE]
     subprocess.run(install, check=True, env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"})
     return home / "bin"

@@ -81,6 +81,10 @@ def measure(work: Callable[[], object], control_s: Callable[[], float], fleet: F
     )
 
 
+JOB_PAUSE_S = 0.05
+"""Between two answers: as often as anybody can read them, since a job changes with every step of every node."""
+
+
 class Hamgr:
     """Three replicas that know the nodes; each round is an upgrade of all of them at once."""
 
@@ -129,6 +133,7 @@ class Hamgr:
             if view["ended"]:
                 assert view["state"] == "succeeded", view["error"]
                 return
+            time.sleep(JOB_PAUSE_S)
         raise AssertionError(f"{job} did not end within {JOB_TIMEOUT_S:g} s")
 
 
