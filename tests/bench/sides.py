@@ -82,7 +82,7 @@ def measure(work: Callable[[], object], control_s: Callable[[], float], fleet: F
 
 
 JOB_PAUSE_S = 0.05
-"""Between two answers: as often as anybody can read them, since a job changes with every step of every node."""
+"""Between two answers: a job changes with every step of every node, faster than anybody reads."""
 
 
 class Hamgr:
