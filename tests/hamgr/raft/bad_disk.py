@@ -10,20 +10,17 @@ from hamgr.raft.storage import Storage
 
 
 class FailingStorage(Storage):
-    """Real, until `fail` is the name of a method; that one then raises `error`, every time or after `spared`."""
+    """Real, until `fail` is the name of a method, which then raises `error`."""
 
-    def __init__(self, error: int = errno.EIO) -> None:
+    def __init__(self) -> None:
         self.fail = ""
-        self.spared = 0
-        self.error = error
+        self.error = errno.EIO
         self.calls = []
 
     def _pass(self, name: str) -> None:
         self.calls.append(name)
         if name == self.fail:
-            if self.spared == 0:
-                raise OSError(self.error, "as the test wants it")
-            self.spared -= 1
+            raise OSError(self.error, "as the test wants it")
 
     def create(self, path):
         self._pass("create")

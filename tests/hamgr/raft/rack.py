@@ -6,7 +6,7 @@ The cores are real, library included; what happens depends on the seed alone.
 2. An acknowledgement or a vote that leaves a replica is compared with what its disk holds at that moment.
 """
 
-import pickle
+import copy
 import random
 from collections import defaultdict, deque
 
@@ -162,7 +162,7 @@ class Rack:
         assert self.history.setdefault(index, entry) == entry, f"two entries at {index}"
 
     def carry(self, sender, receiver, message):
-        self._links[sender, receiver].append(pickle.dumps(message))
+        self._links[sender, receiver].append(copy.deepcopy(message))
         return True
 
     def delivered_to(self, address):
@@ -170,7 +170,7 @@ class Rack:
             link = self._links[replica.address, address]
             for _ in range(self.random.randint(0, len(link))):
                 if link:
-                    yield replica.address, pickle.loads(link.popleft())
+                    yield replica.address, link.popleft()
 
     def running(self):
         return [replica for replica in self.replicas if replica.core is not None]

@@ -1,4 +1,4 @@
-"""A journal that was cut off, holed or altered: refused by file and offset, or short of its last batch only."""
+"""A journal that was cut off, holed or altered: refused by file and offset, or short of its last batch."""
 
 import random
 from pathlib import Path
