@@ -48,6 +48,8 @@ def order(core, monkeypatch):
     done = []
     monkeypatch.setattr(core._journal._storage, "sync", lambda _file: done.append("sync"))
     monkeypatch.setattr(core._outbox._inner, "send", lambda _node, said: done.append(said["type"]) or True)
+    monkeypatch.setattr(core._outbox._inner, "_connectIfNecessary", lambda: None)
+    core._SyncObj__connectedNodes.update(core.otherNodes)
     core._obey = lambda _entry: done.append("apply")
     return done
 
@@ -73,15 +75,13 @@ def test_a_vote_leaves_after_its_sync(core, order):
     assert order == ["sync", "response_vote"]
 
 
-def test_a_candidate_asks_after_its_own_vote_is_synced(core, order, monkeypatch):
-    core._SyncObj__connectedNodes.update(core.otherNodes)
+def test_a_candidate_asks_after_its_own_vote_is_synced(core, order):
     core._SyncObj__raftElectionDeadline = 0
     core.tick(0.0)
     assert order == ["sync", "request_vote", "request_vote"]
 
 
 def test_a_leader_sends_before_its_own_sync_and_applies_after_it(core, order):
-    core._SyncObj__connectedNodes.update(core.otherNodes)
     core._SyncObj__raftElectionDeadline = 0
     core.tick(0.0)
     followers = sorted(core.otherNodes, key=str)
