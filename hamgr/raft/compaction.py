@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from hamgr.raft.disk import Folder, Snapshot
+from hamgr.raft.disk import Folder, Snapshot, encode_snapshot
 from statemachine.model import State
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Compactor:
         if work.path is None:
             logger.error("no snapshot was stored, the log grows on: %s", work.error)
             return
-        work.path.replace(self._folder.snapshot_path)
+        self._folder.put_in_force(work.path)
         log.snapshot_taken(work.snapshot)
 
 
@@ -81,6 +81,6 @@ class _Staging(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.path = self._folder.stage(self.snapshot)
+            self.path = self._folder.stage(encode_snapshot(self.snapshot), "new")
         except (OSError, ValueError) as error:
             self.error = error

@@ -5,7 +5,11 @@
    applies nothing after it, so nothing here raises.
 2. While a snapshot is being received the commit index stays where it is. (The library would commit, and
    answer as done, whatever a deposed leader still had in its log.)
-3. News leave at once, but never while a follower still owes an answer, since overlapping messages make
+3. Nothing is applied, and no promise leaves (see `outbox`), before the journal has been synced. It is synced
+   when somebody waits for that, or before we wait for others: many entries share one sync.
+4. An entry that we have already is not taken back because it is sent again. (The library cuts its log at
+   whatever a message begins with, and so forgets what it has acknowledged.)
+5. News leave at once, but never while a follower still owes an answer, since overlapping messages make
    the library's follower cut its log back. Waiting for the period instead costs 60 ms a command;
    `appendEntriesUseBatch=False` sends at once and overlaps.
 
@@ -19,11 +23,16 @@ from collections.abc import Callable
 from typing import Any
 
 from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj import syncobj as library
 from pysyncobj.poller import POLL_EVENT_TYPE
+from pysyncobj.transport import TCPTransport
 from pysyncobj.version import VERSION
 
-from hamgr.raft.disk import Snapshot
-from hamgr.raft.journal import LogEntry
+from hamgr.raft.disk import Folder, Snapshot
+from hamgr.raft.exchange import Exchange
+from hamgr.raft.journal import Journal
+from hamgr.raft.outbox import Outbox
+from hamgr.raft.overlap import spare_known_entries
 from hamgr.raft.settings import StockSettings
 from statemachine.codec import COMMAND_BYTES_MAX
 from statemachine.model import State
@@ -44,6 +53,13 @@ NOT_TAKEN = frozenset({_LOST_QUEUE_FULL, _LOST_NO_LEADER, _LOST_NOT_LEADER, _LOS
 """The library's answers that say for certain: this one submission never reached a log."""
 
 
+MakeTransport = Callable[[Any, Any, Any], Any]
+"""Returns the library's kind of transport for a core, its own node and the others."""
+
+library.createJournal = lambda journal: journal
+"""The library would open its own journal at a path; we hand it ours, open."""
+
+
 class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
     """A pysyncobj node that is ticked by its owner's thread; only `submit` may come from another."""
 
@@ -51,14 +67,24 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
         self,
         settings: StockSettings,
         *,
-        journal_path: str,
-        snapshot_path: str,
+        folder: Folder,
+        journal: Journal,
         obey: Callable[[bytes], None],
-        restore: Callable[[], Snapshot],
+        restore: Callable[[State], None],
+        make_transport: MakeTransport = TCPTransport,
     ) -> None:
-        """Open the journal and bind the port; raises what the library raises."""
+        """Bind the port; raises what the library raises.
+
+        Args:
+            folder, journal: Settled; the journal belongs to the core from now on.
+            obey: Called with each committed entry, in order.
+            restore: Called with a state that takes the place of what was obeyed so far.
+        """
+        self._journal = journal
+        self._exchange = Exchange(folder, applied=lambda: self.raftLastApplied)
         self._obey = obey
         self._restore = restore
+        self._wait_s = 0.0
         self._queued = False
         self._answered = False
         self._astray = False
@@ -70,16 +96,27 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
             super().__init__(
                 settings.address,
                 [address for address, _ in settings.peers.values()],
-                conf=self._make_conf(settings, journal_path, snapshot_path),
+                conf=self._make_conf(settings, journal, str(folder.snapshot_path)),
+                transportClass=self._make_outbox(make_transport),
             )
         except BaseException:
             os.close(self._wake_fd)
+            journal.close()
             raise
+        self._SyncObj__serializer = self._exchange
+        self.addOnTickCallback(self._before_waiting)
         self._poller.subscribe(self._wake_fd, self._woken, POLL_EVENT_TYPE.READ)
         # Forwarded commands are numbered; an answer meant for our predecessor must not hit one of ours.
         self._SyncObj__commandsLocalCounter = secrets.randbits(48)
 
-    def _make_conf(self, settings: StockSettings, journal_path: str, snapshot_path: str) -> Any:
+    def _make_outbox(self, make_transport: MakeTransport) -> Callable[[Any, Any, Any], Outbox]:
+        def made(core: Any, own: Any, others: Any) -> Outbox:
+            self._outbox = Outbox(make_transport(core, own, others))
+            return self._outbox
+
+        return made
+
+    def _make_conf(self, settings: StockSettings, journal: Journal, snapshot_path: str) -> Any:
         return SyncObjConf(
             password=settings.password,
             bindAddress=settings.address,
@@ -96,12 +133,10 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
             connectionTimeout=settings.link_silent_s_max,
             connectionRetryTime=settings.reconnect_s,
             leaderFallbackTimeout=settings.quorum_lost_s,
-            journalFile=journal_path,
+            journalFile=journal,
             fullDumpFile=snapshot_path,
             logCompactionMinEntries=NEVER,
             logCompactionMinTime=NEVER,
-            serializer=_never_serialize,
-            deserializer=self._deserialize,
             sendBufferSize=1 << 18,
             recvBufferSize=1 << 18,
         )
@@ -117,18 +152,27 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
                 os.eventfd_write(self._wake_fd, 1)
 
     def tick(self, wait_s: float) -> None:
-        """Do what there is to do; wait for messages for `wait_s` at most, not at all if more is to do."""
+        """Do what there is to do; wait for messages for `wait_s` at most, not at all if more is to do.
+
+        Raises:
+            DiskFailed, LogBroken: The replica must stop; what it promised in this tick was not sent.
+        """
         if self._queued:
             self._queued, wait_s = False, 0.0
         elif self._isLeader() and self._has_news():
             wait_s = 0.0
+        self._wait_s = wait_s
         self.doTick(wait_s)
+        if self._outbox.waiting:
+            self._keep_promises()
+
+    def conclude(self) -> None:
+        """Write down how far is committed, so that the next start need not wait for a leader to see it."""
+        self._journal.onOneSecondTimer()
+        self._keep_promises()
 
     def close(self) -> None:
-        """Close all sockets and files."""
-        incoming = self._SyncObj__serializer._Serializer__incomingTransmissionFile  # noqa: SLF001 - see the module
-        if incoming is not None:
-            incoming.close()
+        """Close all sockets and files; what was not synced is as good as never received."""
         self._poller.unsubscribe(self._wake_fd)
         self.destroy()
         with self._wake_lock:
@@ -167,7 +211,7 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
     def snapshot_taken(self, snapshot: Snapshot) -> None:
         """Forget the log up to `snapshot`, which is the current one on disk now."""
         for node in self.otherNodes | self.readonlyNodes:
-            self._SyncObj__serializer.cancelTransmisstion(node)
+            self._exchange.cancelTransmisstion(node)
         self._SyncObj__deleteEntriesTo(snapshot.before_last[1])
 
     def _has_news(self) -> bool:
@@ -190,9 +234,13 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
     def _woken(self, _descriptor: int, _event: int) -> None:
         os.eventfd_read(self._wake_fd)
 
-    def _deserialize(self, _path: str) -> tuple[LogEntry, LogEntry, frozenset[str]]:
-        snapshot = self._restore()
-        return snapshot.last, snapshot.before_last, frozenset()
+    def _before_waiting(self) -> None:
+        if self._wait_s > 0 or self._outbox.waiting:
+            self._keep_promises()
+
+    def _keep_promises(self) -> None:
+        self._journal.sync()
+        self._outbox.release()
 
     # Called by the library.
 
@@ -206,14 +254,40 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
         if entry[:1] == bytes([_REGULAR]):
             self._obey(entry[1:])
 
+    def _SyncObj__applyLogEntries(self) -> Any:  # noqa: N802 - the library's name
+        if self.raftCommitIndex > self.raftLastApplied:
+            self._journal.sync()
+        return super()._SyncObj__applyLogEntries()
+
     def _SyncObj__onMessageReceived(self, node: Any, message: dict[str, Any]) -> None:  # noqa: N802 - the library's name
-        if message["type"] == "append_entries" and "serialized" in message:
-            message["commit_index"] = self.raftCommitIndex
-        super()._SyncObj__onMessageReceived(node, message)
+        if message["type"] == "append_entries":
+            if "serialized" in message:
+                message["commit_index"] = self.raftCommitIndex
+            else:
+                self._outbox.acknowledge_below = spare_known_entries(message, self._journal)
+        try:
+            super()._SyncObj__onMessageReceived(node, message)
+        finally:
+            self._outbox.acknowledge_below = None
         if message["type"] == "next_node_idx":
             self._answered = True
             self._astray = self._astray or bool(message["reset"])
 
-
-def _never_serialize(_path: str, _data: object) -> None:
-    raise AssertionError("the library's own compaction is switched off")
+    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: N802, N803 - the library's names
+        """Take over the snapshot in force (the library's own way swallows every error)."""
+        snapshot, log = self._exchange.take(), self._journal
+        index, term = snapshot.last[1:]
+        place = index - log[0][1]
+        if 0 < place < len(log) and log[place][2] == term:
+            if place > 1:
+                log.deleteEntriesTo(place - 1)
+        else:
+            log.clear()
+            log.add(*snapshot.before_last)
+            log.add(*snapshot.last)
+        self._restore(snapshot.state)
+        self._SyncObj__raftLastApplied = index
+        self._SyncObj__raftCommitIndex = max(self.raftCommitIndex, index)
+        log.setRaftCommitIndex(self.raftCommitIndex)
+        if clearJournal:  # it was received just now, and will be acknowledged
+            self._outbox.acknowledge_below = index + 1

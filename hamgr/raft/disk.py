@@ -2,26 +2,34 @@
 
 1. One process at a time: `lock` is held with flock(2) for as long as the replica runs.
 2. A snapshot is encoded by `statemachine.codec`, never pickled, and carries a SHA-256; it takes the place
-   of the one before it by rename, after fsync.
+   of the one before it by rename, after fsync, and the rename is on the disk before the log is cut.
 3. What cannot be read is never taken for empty: a replica that forgot its log or its vote would count for
-   a quorum that it is no part of. `settle` refuses with `CannotStart`.
+   a quorum that it is no part of. `settle` refuses with `CannotStart`, and then has changed nothing.
 """
 
 import fcntl
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgpack
 
-from hamgr.raft.journal import JournalDamaged, LogEntry, cut_journal, read_journal, read_votes
+from hamgr.raft.journal import Journal
 from hamgr.raft.port import CannotStart
+from hamgr.raft.records import LogEntry
+from hamgr.raft.recovery import JournalDamaged, Recovered, recover
+from hamgr.raft.storage import DiskFailed, Storage
 from statemachine import codec
 from statemachine.model import State
 
+logger = logging.getLogger(__name__)
+
 MAGIC = b"HAMGRSN1"
 DIGEST_BYTES = 32
+FOREIGN_MAGIC = b"PYSYNCOBJ"
+"""How the journal of the bare consensus library begins, which earlier versions kept here."""
 
 
 class SnapshotDamaged(ValueError):
@@ -48,18 +56,26 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 def decode_snapshot(data: bytes) -> Snapshot:
     """Return the snapshot that `data` holds, or raise `SnapshotDamaged`."""
+    body = _checked_body(data)
+    try:
+        state, last, before_last = msgpack.unpackb(body, raw=False, max_bin_len=len(body))
+        snapshot = Snapshot(
+            state=codec.decode_state(state), last=_log_entry(last), before_last=_log_entry(before_last)
+        )
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise SnapshotDamaged(f"its content cannot be decoded: {error}") from error
+    if snapshot.last[1] != snapshot.before_last[1] + 1:
+        raise SnapshotDamaged("its place in the log is no place")
+    return snapshot
+
+
+def _checked_body(data: bytes) -> bytes:
     digest, body = data[len(MAGIC) : len(MAGIC) + DIGEST_BYTES], data[len(MAGIC) + DIGEST_BYTES :]
     if not data.startswith(MAGIC):
         raise SnapshotDamaged("it does not begin as a snapshot of this version does")
     if hashlib.sha256(body).digest() != digest:
         raise SnapshotDamaged("its checksum does not match")
-    try:
-        state, last, before_last = msgpack.unpackb(body, raw=False, max_bin_len=len(body))
-        return Snapshot(
-            state=codec.decode_state(state), last=_log_entry(last), before_last=_log_entry(before_last)
-        )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise SnapshotDamaged(f"its content cannot be decoded: {error}") from error
+    return body
 
 
 def _log_entry(fields: list[object]) -> LogEntry:
@@ -72,7 +88,7 @@ def _log_entry(fields: list[object]) -> LogEntry:
 class Folder:
     """The data folder, locked for this process until `close`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, storage: Storage | None = None) -> None:
         """Make, lock and check the folder.
 
         Raises:
@@ -81,9 +97,11 @@ class Folder:
         self.journal_path = path / "journal"
         self.snapshot_path = path / "snapshot"
         self._path = path
+        self._storage = storage or Storage()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
+            self._storage.sync_folder(path.parent)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CannotStart(f"the data folder {path} cannot be used: {error.strerror}") from error
@@ -99,44 +117,75 @@ class Folder:
         """Let other processes use the folder."""
         os.close(self._lock)
 
-    def settle(self) -> None:
-        """Check what is stored, and cut from the journal what the snapshot holds already.
+    def settle(self) -> Journal:
+        """Check what is stored, and return the journal, without what the snapshot holds already.
 
-        The library does the latter a moment after it took a snapshot. Should the process die in between,
-        the library would on its next start drop the whole journal, entries after the snapshot included.
+        A process that dies between its snapshot and the cut of its log leaves more than the library wants
+        to find: it would drop the whole journal, entries after the snapshot included.
 
         Raises:
-            CannotStart: The snapshot, the journal or the vote cannot be read, or do not fit together.
+            CannotStart: The snapshot or the journal cannot be read, or they do not fit together.
         """
         snapshot = self._stored_snapshot()
-        if not self.journal_path.exists():
+        recovered = self._stored_journal()
+        if recovered is None:
             if snapshot is not None:
                 raise self._damaged("a snapshot is there but the journal is gone")
-            return
+        else:
+            self._check_that_they_fit(recovered, snapshot)
         try:
-            log = read_journal(self.journal_path)
-            votes = read_votes(self.journal_path)
-        except (OSError, JournalDamaged) as error:
-            raise self._damaged(str(error)) from error
-        if len(log) > 1 and not votes:
-            raise self._damaged("the record of terms and votes is gone")
-        if log and log[0][1] > 1 and (snapshot is None or snapshot.last[1] < log[0][1]):
-            raise self._damaged(f"the journal begins at entry {log[0][1]} and no snapshot leads up to it")
-        if snapshot is not None and snapshot.last in log and snapshot.before_last in log[1:]:
-            cut_journal(self.journal_path, log.index(snapshot.before_last))
+            for left_over in ("journal.new", "snapshot.new", "snapshot.received"):
+                self._storage.remove(self._path / left_over)
+            if recovered is not None and recovered.dropped_bytes:
+                logger.warning(
+                    "%s: dropped the last %d bytes, which a crash left incomplete and nobody was told of",
+                    self.journal_path,
+                    recovered.dropped_bytes,
+                )
+            journal = Journal(self._storage, self.journal_path, recovered)
+            if snapshot is not None and snapshot.last in journal[1:]:
+                place = journal[:].index(snapshot.before_last)
+                if place:
+                    journal.deleteEntriesTo(place)
+        except (OSError, DiskFailed) as error:
+            raise CannotStart(f"the data folder {self._path} cannot be written: {error}") from error
+        return journal
 
     def load(self) -> Snapshot:
         """Return the stored snapshot, or raise `SnapshotDamaged`."""
-        return decode_snapshot(self.snapshot_path.read_bytes())
+        return decode_snapshot(self._storage.read(self.snapshot_path))
 
-    def stage(self, snapshot: Snapshot) -> Path:
-        """Write `snapshot` beside the current one, durably; `Path.replace` makes it the current one."""
-        path = self.snapshot_path.with_suffix(".new")
-        with path.open("wb") as file:
-            file.write(encode_snapshot(snapshot))
-            file.flush()
-            os.fsync(file.fileno())
+    def read_snapshot(self) -> bytes:
+        """Return the stored snapshot, encoded; raises `SnapshotDamaged`."""
+        try:
+            data = self._storage.read(self.snapshot_path)
+            _checked_body(data)
+        except (OSError, SnapshotDamaged) as error:
+            raise SnapshotDamaged(f"{self.snapshot_path} cannot be read any more: {error}") from error
+        return data
+
+    def stage(self, content: bytes, origin: str) -> Path:
+        """Write an encoded snapshot beside the current one, durably; raises `OSError`.
+
+        Args:
+            origin: Ours (`new`) and one from the leader (`received`) may be written at the same time.
+        """
+        path = self.snapshot_path.with_suffix(f".{origin}")
+        file = self._storage.create(path)
+        try:
+            self._storage.append(file, content)
+            self._storage.sync(file)
+        finally:
+            self._storage.close(file)
         return path
+
+    def put_in_force(self, staged: Path) -> None:
+        """Make what `stage` returned the current snapshot; raises `DiskFailed`."""
+        try:
+            self._storage.replace(staged, self.snapshot_path)
+            self._storage.sync_folder(self._path)
+        except OSError as error:
+            raise DiskFailed(self.snapshot_path, error) from error
 
     def _stored_snapshot(self) -> Snapshot | None:
         if not self.snapshot_path.exists():
@@ -144,10 +193,40 @@ class Folder:
         try:
             return self.load()
         except (OSError, SnapshotDamaged) as error:
-            raise self._damaged(f"the snapshot cannot be read: {error}") from error
+            raise self._damaged(f"the snapshot {self.snapshot_path} cannot be read: {error}") from error
+
+    def _stored_journal(self) -> Recovered | None:
+        if self.journal_path.with_suffix(".meta").exists():
+            raise self._foreign()
+        if not self.journal_path.exists():
+            return None
+        try:
+            data = self._storage.read(self.journal_path)
+            if data.startswith(FOREIGN_MAGIC):
+                raise self._foreign()
+            return recover(self.journal_path, data)
+        except (OSError, JournalDamaged) as error:
+            raise self._damaged(str(error)) from error
+
+    def _check_that_they_fit(self, recovered: Recovered, snapshot: Snapshot | None) -> None:
+        log = recovered.entries
+        reach = 0 if snapshot is None else snapshot.last[1]
+        first = log[0][1] if log else 1
+        if first > 1 and reach <= first:
+            raise self._damaged(f"the journal begins at entry {first} and no snapshot leads up to it")
+        if snapshot is not None and reach <= min(recovered.barrier.commit, first + len(log) - 1):
+            place = reach - first
+            if log[place - 1 : place + 1] != [snapshot.before_last, snapshot.last]:
+                raise self._damaged(f"the journal and the snapshot disagree about entry {reach}")
 
     def _damaged(self, what: str) -> CannotStart:
         return CannotStart(
             f"what is stored in {self._path} cannot be trusted: {what}; "
             "if the other replicas are well, move the folder away and let this one fetch the state anew"
+        )
+
+    def _foreign(self) -> CannotStart:
+        return CannotStart(
+            f"{self._path} holds the log of an earlier version of hamgr, which this one does not read; "
+            "move the folder away on every replica, and set the cluster up anew"
         )

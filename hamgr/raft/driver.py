@@ -3,13 +3,12 @@
 1. The state, its version and the leadership are written by this thread alone, and each is swapped as a
    whole: another thread sees the old or the new one.
 2. After anything has changed, `on_news` is called from this thread.
-3. An exception out of the library, or a snapshot that cannot be loaded, ends the thread: memory and disk
-   may disagree from there on. `failure` then says why, and nothing is applied any more.
+3. An exception out of the library or from the disk ends the thread: memory and disk may disagree from
+   there on. `failure` then says why, nothing is applied any more, and no promise leaves.
 """
 
 import logging
 import socket
-import struct
 import threading
 import time
 import traceback
@@ -21,9 +20,11 @@ from pysyncobj import SyncObjException
 
 from hamgr.raft.compaction import Compactor
 from hamgr.raft.core import Core
-from hamgr.raft.disk import Folder, Snapshot
+from hamgr.raft.disk import Folder, SnapshotDamaged
+from hamgr.raft.journal import LogBroken
 from hamgr.raft.port import CannotStart, Leadership
 from hamgr.raft.settings import StockSettings
+from hamgr.raft.storage import DiskFailed
 from statemachine import machine
 from statemachine.model import State
 
@@ -100,6 +101,9 @@ class Driver:
             self._core = core
             self._started.set_result(None)
             self._tick_until_stopped(core, self._compactor)
+        except (DiskFailed, LogBroken, SnapshotDamaged) as error:
+            self.failure = str(error)
+            logger.error("replica %s stops: %s", self._settings.name, error)  # noqa: TRY400 - the sentence says all
         except Exception as error:
             logger.exception("replica %s stops: its consensus library failed", self._settings.name)
             self.failure = self.failure or f"the consensus library failed: {type(error).__name__}"
@@ -114,25 +118,24 @@ class Driver:
 
     def _open(self, folder: Folder, compactor: Compactor) -> Core:
         _check_port(self._settings.address)
-        folder.settle()
+        journal = folder.settle()
         try:
             return Core(
                 self._settings,
-                journal_path=str(folder.journal_path),
-                snapshot_path=str(folder.snapshot_path),
+                folder=folder,
+                journal=journal,
                 obey=lambda entry: self._obey(entry, compactor),
-                restore=lambda: self._restore(folder, compactor),
+                restore=lambda state: self._restore(state, compactor),
             )
-        except (SyncObjException, OSError, ValueError, struct.error) as error:
+        except (SyncObjException, OSError, ValueError) as error:
             raise CannotStart(f"replica {self._settings.name} cannot take part: {error}") from error
 
     def _tick_until_stopped(self, core: Core, compactor: Compactor) -> None:
         while not self._stopping.is_set():
             self._tick(core)
-            if self.failure:
-                return
             compactor.advance(core, self.state)
         _hand_over(core)
+        core.conclude()
 
     def _tick(self, core: Core) -> None:
         core.tick(self._settings.heartbeat_s)
@@ -165,18 +168,10 @@ class Driver:
             self.applied.append((entry, outcome))
         self._on_news()  # now: the tick may yet wait for messages
 
-    def _restore(self, folder: Folder, compactor: Compactor) -> Snapshot:
-        """Take over a snapshot; called by the library, which swallows what is raised here."""
+    def _restore(self, state: State, compactor: Compactor) -> None:
         compactor.abandon()
-        try:
-            snapshot = folder.load()
-        except Exception as error:
-            self.failure = f"a snapshot cannot be loaded: {error}"
-            logger.error("replica %s stops: %s", self._settings.name, self.failure)  # noqa: TRY400 - the sentence says all
-            raise
-        self.state = snapshot.state
+        self.state = state
         self._tell()
-        return snapshot
 
 
 def _check_port(address: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from hamgr.raft import disk
 from hamgr.raft.core import Core
-from hamgr.raft.journal import read_journal
+from hamgr.raft.recovery import recover
 from tests.hamgr.raft import kit
 
 REGULAR, MEMBERSHIP, VERSION = b"\0", b"\2", b"\3"
@@ -23,13 +23,7 @@ def obeyed():
 @pytest.fixture
 def core(settings, obeyed):
     folder = disk.Folder(settings.data_dir)
-    made = Core(
-        settings,
-        journal_path=str(folder.journal_path),
-        snapshot_path=str(folder.snapshot_path),
-        obey=obeyed.append,
-        restore=folder.load,
-    )
+    made = Core(settings, folder=folder, journal=folder.settle(), obey=obeyed.append, restore=obeyed.append)
     yield made
     made.close()
     folder.close()
@@ -87,4 +81,6 @@ def test_a_submission_without_a_leader_is_refused_and_reaches_no_log(core, setti
     core.submit(b"a", lambda _result, reason: answers.append(reason))
     core.tick(0.0)
     assert answers == [2]
-    assert len(read_journal(settings.data_dir / "journal")) == 1
+    core.conclude()
+    path = settings.data_dir / "journal"
+    assert len(recover(path, path.read_bytes()).entries) == 1

@@ -7,6 +7,7 @@ from pysyncobj.journal import FileJournal
 
 from hamgr.raft import disk
 from hamgr.raft.port import CannotStart
+from hamgr.raft.recovery import recover
 from hamgr.raft.stock import StockReplica
 from statemachine import codec, machine
 from statemachine.model import State
@@ -26,6 +27,12 @@ def state_of(*names: str) -> State:
     for name in names:
         state, _outcome = machine.apply(state, kit.add_node(name))
     return state
+
+
+def snapshot_at(index: int) -> disk.Snapshot:
+    return disk.Snapshot(
+        state=state_of("other"), last=(b"\0two", index, 1), before_last=(b"\0one", index - 1, 1)
+    )
 
 
 def snapshot_of(*names: str) -> disk.Snapshot:
@@ -80,11 +87,10 @@ async def test_nothing_of_the_state_is_pickled(settings):
     await filled(settings, 21)
     snapshot = disk.decode_snapshot((settings.data_dir / "snapshot").read_bytes())
     assert len(snapshot.state.nodes) >= settings.snapshot_entries
-    journal = FileJournal(str(settings.data_dir / "journal"))
-    assert len(journal) < 21
-    commands = [journal[at][0] for at in range(len(journal)) if journal[at][0][:1] == b"\0"]
-    assert all(codec.decode_command(command[1:]) for command in commands)
-    journal._destroy()
+    path = settings.data_dir / "journal"
+    entries = recover(path, path.read_bytes()).entries
+    assert len(entries) < 21
+    assert all(codec.decode_command(command[1:]) for command, *_place in entries if command[:1] == b"\0")
 
 
 @pytest.mark.parametrize(
@@ -94,12 +100,12 @@ async def test_nothing_of_the_state_is_pickled(settings):
         ("snapshot", lambda data: data[:60] + b"?" + data[61:], "snapshot"),
         ("snapshot", lambda _data: b"", "snapshot"),
         ("snapshot", None, "no snapshot leads up to it"),
-        ("journal", lambda _data: b"", "journal"),
-        ("journal", lambda data: data[:100], "journal"),
-        ("journal", lambda data: data[:40] + b"\x13" + data[41:], "record at byte 40 is damaged"),
+        ("journal", lambda _data: b"", "journal is damaged at byte 0"),
+        ("journal", lambda data: data[:30], "journal is damaged at byte 0"),
+        ("journal", lambda data: data[:80], "journal is damaged at byte 40"),
+        ("journal", lambda data: data[:60] + b"\x13" + data[61:], "journal is damaged at byte 40"),
+        ("journal", lambda data: data[:-3] + b"\x13" + data[-2:], "journal is damaged at byte"),
         ("journal", None, "journal is gone"),
-        ("journal.meta", lambda _data: b"", "votes"),
-        ("journal.meta", None, "votes"),
     ],
 )
 async def test_damage_is_refused_in_clear_words_and_left_as_it_is(settings, file, damage, words):
@@ -127,18 +133,55 @@ async def test_dying_between_the_snapshot_and_the_cut_of_the_log_loses_nothing(s
     quiet = dataclasses.replace(settings, snapshot_entries=1_000)
     before = await filled(quiet, 21)
     folder = disk.Folder(settings.data_dir)
-    journal = FileJournal(str(folder.journal_path))
-    entries = [journal[at] for at in range(len(journal))]
-    journal._destroy()
+    entries = recover(folder.journal_path, folder.journal_path.read_bytes()).entries
     state, middle = State(), len(entries) // 2
     for command, _index, _term in entries[: middle + 1]:
         if command[:1] == b"\0":
             state, _outcome, _bug = machine.apply_entry(state, command[1:])
-    folder.stage(disk.Snapshot(state=state, last=entries[middle], before_last=entries[middle - 1])).replace(
-        folder.snapshot_path
-    )
+    snapshot = disk.Snapshot(state=state, last=entries[middle], before_last=entries[middle - 1])
+    folder.put_in_force(folder.stage(disk.encode_snapshot(snapshot), "new"))
     folder.close()
     replica = StockReplica(quiet)
     await replica.start()
     assert (await replica.read(timeout_s=LONG_S)).nodes == before.nodes
     await replica.stop()
+
+
+async def test_what_a_crash_left_half_done_is_removed_at_the_start(settings):
+    before = await filled(settings, 21)
+    for name in ("journal.new", "snapshot.new", "snapshot.received"):
+        (settings.data_dir / name).write_bytes(b"half of something")
+    replica = StockReplica(settings)
+    await replica.start()
+    assert (await replica.read(timeout_s=LONG_S)).nodes == before.nodes
+    await replica.stop()
+    assert sorted(path.name for path in settings.data_dir.iterdir()) == ["journal", "lock", "snapshot"]
+
+
+@pytest.mark.parametrize("left_over", ["journal", "journal.meta"])
+async def test_the_log_of_an_earlier_version_is_refused_with_the_way_out(settings, left_over):
+    settings.data_dir.mkdir()
+    (settings.data_dir / "lock").touch()
+    if left_over == "journal":
+        FileJournal(str(settings.data_dir / "journal"))._destroy()
+    else:
+        (settings.data_dir / left_over).write_bytes(b"")
+    words = await refusal(settings)
+    assert "earlier version" in words
+    assert "move the folder away on every replica" in words
+
+
+async def test_a_snapshot_that_contradicts_the_journal_is_refused(settings):
+    await filled(settings, 5)
+    folder = disk.Folder(settings.data_dir)
+    folder.put_in_force(folder.stage(disk.encode_snapshot(snapshot_at(4)), "new"))
+    folder.close()
+    assert "disagree about entry 4" in await refusal(settings)
+
+
+async def test_a_snapshot_older_than_the_beginning_of_the_journal_is_refused(settings):
+    await filled(settings, 21)
+    folder = disk.Folder(settings.data_dir)
+    folder.put_in_force(folder.stage(disk.encode_snapshot(snapshot_at(4)), "new"))
+    folder.close()
+    assert "no snapshot leads up to it" in await refusal(settings)
