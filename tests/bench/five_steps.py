@@ -6,8 +6,10 @@ waits for; processor seconds compare the sides on a busy machine too.
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -19,6 +21,7 @@ from tests.bench.endpoints import endpoints
 from tests.bench.sides import STEPS, Floor, Hamgr, Round
 
 Rounds = Mapping[str, Sequence[Round]]
+SETTLE_S = 1.0
 
 
 class Side(Protocol):
@@ -37,8 +40,15 @@ def measured(directory: Path, nodes: int, rounds: int, *, peer: bool = True) -> 
         found: dict[str, list[Round]] = {name: [] for name in sides}
         for number in range(1, rounds + 1):
             for name, side in sides.items():
+                settle()
                 found[name].append(side.round(number))
     return found
+
+
+def settle() -> None:
+    """Let what the round before left to the kernel (writes, ended processes) not count for the next one."""
+    os.sync()
+    time.sleep(SETTLE_S)
 
 
 def medians(rounds: Rounds) -> dict[str, Round]:
