@@ -1,5 +1,6 @@
 """hamgrd as a process: it starts, says what keeps it from starting in one line, and stops when it is told."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,13 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.demo.layout import Layout, lay_out
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 
 def command(layout: Layout) -> list[str]:
@@ -26,6 +28,17 @@ def refused(layout: Layout) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(layout), capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
     )
+
+
+@contextlib.contextmanager
+def started(layout: Layout) -> Iterator[None]:
+    """Run a daemon for as long as the context is open, whatever happens in it."""
+    with subprocess.Popen(command(layout), stderr=subprocess.DEVNULL) as daemon:
+        try:
+            yield
+        finally:
+            daemon.terminate()
+            daemon.wait(START_TIMEOUT_S)
 
 
 def change(layout: Layout, **fields: object) -> None:
@@ -58,10 +71,8 @@ def test_it_serves_tells_systemd_and_stops_cleanly_on_sigterm(layout: Layout, tm
 def test_a_single_replica_leads_and_gives_the_cluster_an_id_that_stays(layout: Layout) -> None:
     ids = []
     for _ in range(2):
-        with subprocess.Popen(command(layout), stderr=subprocess.PIPE, text=True) as daemon:
+        with started(layout):
             ids.append(cluster_id(layout))
-            daemon.terminate()
-            daemon.communicate(timeout=START_TIMEOUT_S)
     assert ids[0]
     assert ids[0] == ids[1]
 
@@ -115,10 +126,9 @@ def test_a_configuration_that_is_not_safe_ends_with_ex_config(layout: Layout) ->
 def test_two_daemons_never_share_a_data_folder(layout: Layout, tmp_path: Path) -> None:
     other = lay_out(tmp_path / "other", replicas=1)
     change(other, data_dir=str(layout.directory / "r1"))
-    with subprocess.Popen(command(layout), stderr=subprocess.DEVNULL) as daemon:
+    with started(layout):
         cluster_id(layout)
         done = refused(other)
-        daemon.terminate()
     assert done.returncode != 0
     assert str(layout.directory / "r1") in done.stderr
     assert "Traceback" not in done.stderr
