@@ -1,12 +1,13 @@
 """A journal that was cut off, holed or altered: refused by file and offset, or short of its last batch."""
 
+import dataclasses
 import random
 from pathlib import Path
 
 import pytest
 
 from hamgr.raft.journal import Journal
-from hamgr.raft.records import HEADER_BYTES, Codec, Kind, decode_header
+from hamgr.raft.records import HEADER_BYTES, Codec, Kind, NotARecord, decode_header
 from hamgr.raft.recovery import SECTOR_BYTES, JournalDamaged, recover
 from hamgr.raft.storage import Storage
 
@@ -118,6 +119,24 @@ def test_a_batch_that_is_missing_or_comes_twice_is_refused(written):
         for altered in (data[:start] + data[end:], data[:end] + data[start:]):
             with pytest.raises(JournalDamaged):
                 recover(path, altered)
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_a_barrier_out_of_turn_is_refused(written, ahead):
+    path, data, _stood = written
+    last = recover(path, data).barrier
+    barrier = dataclasses.replace(last, sequence=last.sequence + ahead)
+    with pytest.raises(JournalDamaged, match=f"byte {len(data)}: batch {barrier.sequence}"):
+        recover(path, data + Codec(decode_header(data)).encode_barrier(len(data), barrier))
+
+
+def test_a_record_counts_only_where_it_was_written(written):
+    _path, data, _stood = written
+    codec = Codec(decode_header(data))
+    record = codec.encode(100, Kind.ENTRY, 7, 1, b"\0x")
+    assert codec.decode(bytes(100) + record, 100).index == 7
+    with pytest.raises(NotARecord):
+        codec.decode(bytes(101) + record, 101)
 
 
 def test_records_of_another_journal_are_refused(written, tmp_path):
