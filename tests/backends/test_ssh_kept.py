@@ -162,7 +162,7 @@ async def test_a_session_left_in_the_middle_of_a_call_is_not_used_again(
     await asyncio.gather(waiting, return_exceptions=True)
     done = await executor.run(node.host, 1, key(), work(lasts_s=0.5), wait_s=20)
     assert (done.state, done.adopted) == (AttemptState.DONE, True)
-    assert first not in loops(node)
+    await until(lambda: first not in loops(node))  # what was left in the middle ends with its step
 
 
 async def test_a_runner_that_was_removed_from_the_node_is_put_there_again(
