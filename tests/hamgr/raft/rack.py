@@ -223,17 +223,19 @@ class Rack:
             self.end(replica, power_too=power_too)
         self.start_all()
 
-    def start_all(self):
+    def start_all(self, *, misfortune=True):
         for replica in self.replicas:
             while replica.core is None:
-                if self.random.random() < 0.2:
+                if misfortune and self.random.random() < 0.2:
                     replica.storage.fuse = self.random.randint(1, 6)
                 self.start(replica)
                 replica.storage.fuse = None
 
     def settle_down(self):
         """Run without misfortune until all have applied the same, or fail."""
-        self.start_all()
+        for replica in self.replicas:
+            replica.storage.fuse = None
+        self.start_all(misfortune=False)
         for _ in range(40):
             for _ in range(100):
                 self.step(calm=True)
