@@ -7,6 +7,7 @@
 
 import asyncio
 import contextlib
+from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass
 
@@ -55,9 +56,9 @@ class Receiver(asyncssh.SSHClientSession[bytes]):
         else:
             self.output_received(data)
 
+    @abstractmethod
     def output_received(self, data: bytes) -> None:
         """Take a part of the standard output."""
-        raise NotImplementedError
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001, RUF100 (asyncssh's signature)
         self.exit_status_received(128 + 15)
