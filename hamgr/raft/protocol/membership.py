@@ -160,14 +160,13 @@ def decode(data: bytes) -> Configuration:
         BadConfiguration: It holds none, or one of a later version.
     """
     try:
-        version, voters, learners = msgpack.unpackb(data)
-        if version != FORMAT:
-            raise BadConfiguration(f"its format is {version}, and this version of hamgr reads {FORMAT} only")
-        return Configuration(tuple(map(_member, voters)), tuple(map(_member, learners)))
-    except BadConfiguration:
-        raise
+        version, *groups = msgpack.unpackb(data)
+        voters, learners = ([_member(fields) for fields in group] for group in groups)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise BadConfiguration(f"it cannot be decoded: {error}") from error
+    if version != FORMAT:
+        raise BadConfiguration(f"its format is {version}, and this version of hamgr reads {FORMAT} only")
+    return Configuration(tuple(voters), tuple(learners))
 
 
 def _member(fields: list[str]) -> Member:
