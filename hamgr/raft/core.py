@@ -28,12 +28,12 @@ from pysyncobj.poller import POLL_EVENT_TYPE
 from pysyncobj.transport import TCPTransport
 from pysyncobj.version import VERSION
 
-from hamgr.raft.disk import Folder, Snapshot
 from hamgr.raft.exchange import Exchange
-from hamgr.raft.journal import Journal
 from hamgr.raft.outbox import Outbox
 from hamgr.raft.overlap import spare_known_entries
 from hamgr.raft.settings import StockSettings
+from hamgr.raft.store.folder import Folder, Snapshot
+from hamgr.raft.store.journal import Journal
 from statemachine.codec import COMMAND_BYTES_MAX
 from statemachine.model import State
 

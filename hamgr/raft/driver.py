@@ -18,13 +18,13 @@ from concurrent.futures import Future
 
 from pysyncobj import SyncObjException
 
-from hamgr.raft.compaction import Compactor
 from hamgr.raft.core import Core
-from hamgr.raft.disk import Folder, SnapshotDamaged
-from hamgr.raft.journal import LogBroken
 from hamgr.raft.port import CannotStart, Leadership
 from hamgr.raft.settings import StockSettings
-from hamgr.raft.storage import DiskFailed
+from hamgr.raft.store.compaction import Compactor
+from hamgr.raft.store.folder import Folder, SnapshotDamaged
+from hamgr.raft.store.journal import LogBroken
+from hamgr.raft.store.storage import DiskFailed
 from statemachine import machine
 from statemachine.model import State
 

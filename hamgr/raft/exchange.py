@@ -14,8 +14,8 @@ from typing import Any
 
 from pysyncobj.config import SERIALIZER_STATE
 
-from hamgr.raft.disk import Folder, Snapshot, SnapshotDamaged, decode_snapshot
-from hamgr.raft.storage import DiskFailed
+from hamgr.raft.store.folder import Folder, Snapshot, SnapshotDamaged, decode_snapshot
+from hamgr.raft.store.storage import DiskFailed
 
 logger = logging.getLogger(__name__)
 

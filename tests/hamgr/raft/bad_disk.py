@@ -5,8 +5,8 @@ import itertools
 import random
 from pathlib import Path
 
-from hamgr.raft.recovery import SECTOR_BYTES
-from hamgr.raft.storage import Storage
+from hamgr.raft.store.recovery import SECTOR_BYTES
+from hamgr.raft.store.storage import Storage
 
 
 class FailingStorage(Storage):

@@ -15,9 +15,9 @@ from pysyncobj.node import TCPNode
 from pysyncobj.transport import Transport
 
 from hamgr.raft.core import Core
-from hamgr.raft.disk import Folder, encode_snapshot
-from hamgr.raft.recovery import recover
 from hamgr.raft.settings import StockSettings
+from hamgr.raft.store.folder import Folder, encode_snapshot
+from hamgr.raft.store.recovery import recover
 from statemachine import codec, machine
 from statemachine.model import State
 from tests.hamgr.raft import kit

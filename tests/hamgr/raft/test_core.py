@@ -2,9 +2,9 @@
 
 import pytest
 
-from hamgr.raft import disk
 from hamgr.raft.core import Core
-from hamgr.raft.recovery import recover
+from hamgr.raft.store import folder as disk
+from hamgr.raft.store.recovery import recover
 from tests.hamgr.raft import kit
 
 REGULAR, MEMBERSHIP, VERSION = b"\0", b"\2", b"\3"

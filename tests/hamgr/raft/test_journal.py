@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from hamgr.raft.journal import Journal, LogBroken
-from hamgr.raft.recovery import recover
-from hamgr.raft.storage import DiskFailed, Storage
+from hamgr.raft.store.journal import Journal, LogBroken
+from hamgr.raft.store.recovery import recover
+from hamgr.raft.store.storage import DiskFailed, Storage
 from tests.hamgr.raft.bad_disk import FailingStorage, LossyStorage
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from hamgr.raft.core import Core
-from hamgr.raft.journal import Journal, LogBroken
 from hamgr.raft.port import CannotStart
+from hamgr.raft.store.journal import Journal, LogBroken
 from tests.hamgr.raft.rack import Rack, run
 
 SEEDS = range(6)

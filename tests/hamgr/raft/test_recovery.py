@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hamgr.raft.journal import Journal
-from hamgr.raft.records import HEADER_BYTES, Codec, Kind, NotARecord, decode_header
-from hamgr.raft.recovery import SECTOR_BYTES, JournalDamaged, recover
-from hamgr.raft.storage import Storage
+from hamgr.raft.store.journal import Journal
+from hamgr.raft.store.records import HEADER_BYTES, Codec, Kind, NotARecord, decode_header
+from hamgr.raft.store.recovery import SECTOR_BYTES, JournalDamaged, recover
+from hamgr.raft.store.storage import Storage
 
 FLIPS = 3_000
 ENTRIES = 150
@@ -163,7 +163,7 @@ def test_what_is_no_journal_is_refused(data, words):
 
 
 def test_a_journal_of_another_format_is_refused_by_number(written, monkeypatch, tmp_path):
-    monkeypatch.setattr("hamgr.raft.records.FORMAT", 2)
+    monkeypatch.setattr("hamgr.raft.store.records.FORMAT", 2)
     newer = tmp_path / "journal"
     Journal(Storage(), newer, None).close()
     monkeypatch.undo()

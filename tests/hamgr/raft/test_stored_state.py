@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from pysyncobj.journal import FileJournal
 
-from hamgr.raft import disk
 from hamgr.raft.port import CannotStart
-from hamgr.raft.recovery import recover
 from hamgr.raft.stock import StockReplica
+from hamgr.raft.store import folder as disk
+from hamgr.raft.store.recovery import recover
 from statemachine import codec, machine
 from statemachine.model import State
 from tests.hamgr.raft import kit

@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from hamgr.raft.journal import Journal
 from hamgr.raft.port import CannotStart, ConsensusError, OutcomeUnknown
-from hamgr.raft.recovery import recover
 from hamgr.raft.stock import StockReplica
-from hamgr.raft.storage import Storage
+from hamgr.raft.store.journal import Journal
+from hamgr.raft.store.recovery import recover
+from hamgr.raft.store.storage import Storage
 from tests.hamgr.raft import kit
 from tests.hamgr.raft.conftest import QUICK
 

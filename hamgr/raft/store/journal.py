@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 from pysyncobj.journal import Journal as LibraryJournal
 
-from hamgr.raft.records import HEADER_BYTES, IDENTITY_BYTES, Barrier, Codec, Header, Kind, LogEntry
-from hamgr.raft.recovery import Recovered
-from hamgr.raft.storage import DiskFailed, Storage
+from hamgr.raft.store.records import HEADER_BYTES, IDENTITY_BYTES, Barrier, Codec, Header, Kind, LogEntry
+from hamgr.raft.store.recovery import Recovered
+from hamgr.raft.store.storage import DiskFailed, Storage
 
 
 class LogBroken(Exception):

@@ -11,7 +11,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hamgr.raft.records import (
+from hamgr.raft.store.records import (
     BARRIER_MARK,
     HEAD_BYTES,
     HEADER_BYTES,

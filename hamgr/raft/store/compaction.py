@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from hamgr.raft.disk import Folder, Snapshot, encode_snapshot
+from hamgr.raft.store.folder import Folder, Snapshot, encode_snapshot
 from statemachine.model import State
 
 logger = logging.getLogger(__name__)

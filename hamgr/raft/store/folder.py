@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgpack
 
-from hamgr.raft.journal import Journal
 from hamgr.raft.port import CannotStart
-from hamgr.raft.records import LogEntry
-from hamgr.raft.recovery import JournalDamaged, Recovered, recover
-from hamgr.raft.storage import DiskFailed, Storage
+from hamgr.raft.store.journal import Journal
+from hamgr.raft.store.records import LogEntry
+from hamgr.raft.store.recovery import JournalDamaged, Recovered, recover
+from hamgr.raft.store.storage import DiskFailed, Storage
 from statemachine import codec
 from statemachine.model import State
 
