@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hamgr.raft.figures import Figures, PeerFigures
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
 from hamgr.raft.proposals import Proposal, Proposals, entry_of
 from hamgr.raft.waiting import Changes
@@ -189,6 +190,25 @@ class MemoryReplica:
             Peer(name=name, api=cluster.apis.get(name, ""), connected=cluster.connected(self.name, name))
             for name in cluster.names()
             if name != self.name
+        )
+
+    @property
+    def staleness_s(self) -> float | None:
+        """0 while everything committed is here; without a clock nothing else is known."""
+        up_to_date = self._cluster.reaches_leader(self.name) and self.applied == self._cluster.length
+        return 0.0 if up_to_date else None
+
+    @property
+    def figures(self) -> Figures:
+        return Figures(
+            term=self.leadership.term,
+            leader=self.leadership.leader,
+            leads=self.leadership.leads,
+            voters=self._cluster.names(),
+            commit_index=self.applied if self.isolated else self._cluster.length,
+            applied_index=self.applied,
+            staleness_s=self.staleness_s,
+            peers={peer.name: PeerFigures(connected=peer.connected) for peer in self.peers},
         )
 
     async def start(self) -> None:

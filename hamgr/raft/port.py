@@ -12,6 +12,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from hamgr.raft.figures import Figures
 from statemachine.commands import Command
 from statemachine.model import State
 from statemachine.outcomes import Outcome
@@ -86,6 +87,14 @@ class Replica(Protocol):
     @property
     def peers(self) -> tuple[Peer, ...]:
         """The other replicas."""
+
+    @property
+    def staleness_s(self) -> float | None:
+        """How old `state` may be: all that was committed so many seconds ago is in it; None: unknown."""
+
+    @property
+    def figures(self) -> Figures:
+        """What there is to measure, as of now."""
 
     async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
         """Commit `command` and answer its outcome.

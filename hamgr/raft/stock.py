@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from hamgr.raft.core import NOT_TAKEN
 from hamgr.raft.driver import Driver
+from hamgr.raft.figures import Figures, PeerFigures
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
 from hamgr.raft.proposals import Proposal, Proposals, entry_of
 from hamgr.raft.settings import StockSettings
@@ -75,6 +76,23 @@ class StockReplica:
         return tuple(
             Peer(name=name, api=api, connected=address in connected)
             for name, (address, api) in self._settings.peers.items()
+        )
+
+    @property
+    def staleness_s(self) -> float | None:
+        """The stock library does not tell."""
+        return None
+
+    @property
+    def figures(self) -> Figures:
+        leadership = self.leadership
+        return Figures(
+            term=leadership.term,
+            leader=leadership.leader,
+            leads=leadership.leads,
+            voters=tuple(sorted((self.name, *self._settings.peers))),
+            peers={peer.name: PeerFigures(connected=peer.connected) for peer in self.peers},
+            warning=self._driver.failure,
         )
 
     async def start(self) -> None:

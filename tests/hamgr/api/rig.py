@@ -16,6 +16,7 @@ import aiohttp
 from backends.blobs import BlobStore
 from hamgr import api
 from hamgr.bundles import load
+from hamgr.raft.figures import Figures
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
 from statemachine import machine
 from statemachine.commands import AddNode, ReportSighting, Sighting, SubmitDiscovery
@@ -60,6 +61,8 @@ class LocalReplica:
         self.peers: tuple[Peer, ...] = ()
         self.fault = ""
         self.frozen: State | None = None
+        self.staleness_s: float | None = 0.0
+        self.more: dict[str, Any] = {}
 
     @property
     def state(self) -> State:
@@ -73,6 +76,17 @@ class LocalReplica:
     def leadership(self) -> Leadership:
         leader = self.cluster.leader
         return Leadership(term=self.cluster.term, leader=leader, leads=leader == self.name)
+
+    @property
+    def figures(self) -> Figures:
+        leadership = self.leadership
+        return Figures(
+            term=leadership.term,
+            leader=leadership.leader,
+            leads=leadership.leads,
+            staleness_s=self.staleness_s,
+            **self.more,
+        )
 
     async def propose(self, command: Any, *, timeout_s: float) -> Any:
         if self.fault == "not-committed":
