@@ -72,8 +72,8 @@ KINDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "append_entries": {
         "term": _number,
         "commit_index": _number,
-        "prevLogIdx": _number_or_none,
-        "prevLogTerm": _number_or_none,
+        "prevLogIdx": _number,
+        "prevLogTerm": _number,
         "entries": _entries,
         "sent_at": _time,
     },
@@ -84,6 +84,9 @@ KINDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
         "success": _flag,
         "sent_at": _time,
     },
+    # A leader's sign of life to a member whose log it does not know, or that is receiving a snapshot.
+    "heartbeat": {"term": _number, "sent_at": _time},
+    "heartbeat_answer": {"term": _number, "sent_at": _time},
     # A snapshot, piece by piece; the next piece follows the answer to the one before it.
     "snapshot_piece": {
         "term": _number,
@@ -107,6 +110,8 @@ KINDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "pre_vote": {"term": _number, "round": _number, "last_log_index": _number, "last_log_term": _number},
     "pre_vote_answer": {"term": _number, "round": _number, "granted": _flag},
     "later_term": {"term": _number},
+    # Whom a member should let in, told to one that has missed a change; it counts for nothing else.
+    "members": {"index": _number, "configuration": _entry},
     # Clients of a follower.
     "propose": {"request": _number, "entry": _entry},
     "propose_answer": {"request": _number, "taken": _flag},

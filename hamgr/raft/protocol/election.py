@@ -1,0 +1,102 @@
+"""When a replica may stand for election: PreVote, stickiness, and a short way when the leader is dead.
+
+1. A replica asks whether it could win before it raises its term (Ongaro's dissertation, section 9.6). One
+   that was cut off and comes back, or was removed, therefore disturbs nobody.
+2. Who has heard a leader within the least election time-out grants nothing (section 4.2.3), unless the
+   leader itself asked for the election.
+3. When a leader's host says that nobody listens there any more, silence need not be waited for. It is a hint
+   that costs an inquiry when it is wrong, never an election.
+
+All waits are random, so that two that wait for the same thing rarely ask at the same time.
+"""
+
+import random
+from typing import Protocol
+
+from hamgr.raft.protocol.membership import ReplicaId
+
+
+class Timers(Protocol):
+    """All in seconds."""
+
+    @property
+    def heartbeat_s(self) -> float: ...
+    @property
+    def election_s_min(self) -> float: ...
+    @property
+    def election_s_max(self) -> float: ...
+
+
+class Election:
+    """The waits and the inquiry of one replica; whoever owns it passes the clock's seconds in."""
+
+    def __init__(self, timers: Timers, randomness: random.Random, now: float) -> None:
+        self._timers = timers
+        self._random = randomness
+        self._heard_at = now
+        """A replica that has just started may have promised something to a leader: it waits like the rest."""
+        self._since = now
+        self._patience_s = self._draw(timers.election_s_min, timers.election_s_max)
+        self._round = randomness.getrandbits(48)
+        self._asked_in_term = -1
+        self._granted: set[ReplicaId] = set()
+        self._may_stand_in: int | None = None
+
+    def heard(self, now: float) -> None:
+        """Note a sign of life from the leader of the current term."""
+        self._heard_at = now
+        self._asked_in_term = -1
+        self._wait_from(now)
+
+    def lost(self, now: float) -> None:
+        """Note that the leader's host refuses connections: its process is dead."""
+        self._heard_at = float("-inf")
+        self._since = now
+        self._patience_s = self._draw(0.0, self._timers.heartbeat_s)
+
+    def deferred(self, now: float) -> None:
+        """Note that another one was told it may win, or got our vote: it goes first."""
+        self._wait_from(now)
+
+    def leader_is_alive(self, now: float) -> bool:
+        return now - self._heard_at < self._timers.election_s_min
+
+    def silence_s(self, now: float) -> float:
+        """Return how long no leader was heard."""
+        return now - self._heard_at
+
+    def due_at(self) -> float:
+        """Return when to ask, if nothing is heard until then."""
+        return self._since + self._patience_s
+
+    def ask(self, me: ReplicaId, term: int, now: float) -> int:
+        """Begin an inquiry; return its number, which the answers have to bear."""
+        self._round += 1
+        self._asked_in_term = term
+        self._granted = {me}
+        self._since = now
+        self._patience_s = self._draw(self._timers.heartbeat_s, self._timers.election_s_min)
+        return self._round
+
+    def granted(self, sender: ReplicaId, number: int, term: int) -> int:
+        """Count an answer once; return how many would vote for us in this inquiry."""
+        if number != self._round or term != self._asked_in_term:
+            return 0
+        self._granted.add(sender)
+        return len(self._granted)
+
+    def allow(self, term: int, now: float) -> None:
+        """Allow to stand, as long as the term is `term`."""
+        self._may_stand_in = term
+        self._asked_in_term = -1
+        self._wait_from(now)
+
+    def may_stand(self, term: int) -> bool:
+        return self._may_stand_in == term
+
+    def _wait_from(self, now: float) -> None:
+        self._since = now
+        self._patience_s = self._draw(self._timers.election_s_min, self._timers.election_s_max)
+
+    def _draw(self, low: float, high: float) -> float:
+        return low + (high - low) * self._random.random()
