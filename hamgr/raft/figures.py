@@ -109,7 +109,7 @@ class Queues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stalls:
-    """Turns of the consensus loop that were late by more than half the least election time-out."""
+    """Turns of a loop that were late by more than half the least election time-out."""
 
     count: int = 0
     longest_s: float = 0.0
@@ -132,6 +132,8 @@ class Figures:
         sync: Seconds that fdatasync(2) of the journal took.
         journal_bytes: Size of the journal's files.
         peers: By name.
+        stalls: Of the loop of the consensus, where they cost leadership.
+        api_stalls: Of the loop that everything else runs on; None when nobody watches it.
         refused: Messages and connections that were refused, by reason; reasons are fixed words of the code.
         divergences: How often this replica's state was found to differ from what the others agreed on.
         diverged: It was, and is not put right yet: nothing is served.
@@ -159,6 +161,7 @@ class Figures:
     peers: Mapping[str, PeerFigures] = field(default_factory=dict)
     queues: Queues = field(default_factory=Queues)
     stalls: Stalls = field(default_factory=Stalls)
+    api_stalls: Stalls | None = None
     refused: Mapping[str, int] = field(default_factory=dict)
     divergences: int = 0
     diverged: bool = False
