@@ -18,7 +18,7 @@ from concurrent.futures import Future
 
 from pysyncobj import SyncObjException
 
-from hamgr.raft.core import Core
+from hamgr.raft.old_core import Core
 from hamgr.raft.port import CannotStart, Leadership
 from hamgr.raft.settings import StockSettings
 from hamgr.raft.store.compaction import Compactor

@@ -30,7 +30,7 @@ from pysyncobj.version import VERSION
 
 from hamgr.raft.exchange import Exchange
 from hamgr.raft.outbox import Outbox
-from hamgr.raft.overlap import spare_known_entries
+from hamgr.raft.protocol.overlap import spare_known_entries
 from hamgr.raft.settings import StockSettings
 from hamgr.raft.store.folder import Folder, Snapshot
 from hamgr.raft.store.journal import Journal

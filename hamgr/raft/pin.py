@@ -23,7 +23,7 @@ __all__ = ["LIBRARY_VERSION", "Node", "SyncObj", "SyncObjConf", "Transport", "li
 LIBRARY_VERSION = "0.3.17"
 FILES = {
     "config": "fbbc7ff9f18e4d15a7fd563376e42f5bd192956879d4b810b056d5248b955698",
-    "fast_queue": "9cf1eaf6acc704581a4cf7d3de330a404403913107adc91c929778b7e3f35edf",
+    "fast_queue": "8477fe5fdf36d9766df933310d3d66ee953d1afc195b1e6482b3a1498fc517bd",
     "journal": "9cf1eaf6acc704581a4cf7d3de330a404403913107adc91c929778b7e3f35edf",
     "node": "e4a3f027cd8291f558334bb9c977e952f6b6989e7e1fa1588d3005ef0b990e2c",
     "serializer": "4d39fde2f15000ad8f507ec229ebd4f6a86371b6f84d4dc1439a9cccd52857ee",
@@ -59,7 +59,7 @@ class _NoPickle:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
-            f"pickle is disabled in hamgr (pickle.{name} was called by the consensus library)"
+            f"the consensus library called pickle.{name}, which is disabled"
         )
 
 

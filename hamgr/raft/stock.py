@@ -13,9 +13,9 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 
-from hamgr.raft.core import NOT_TAKEN
 from hamgr.raft.driver import Driver
 from hamgr.raft.figures import Figures, PeerFigures
+from hamgr.raft.old_core import NOT_TAKEN
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
 from hamgr.raft.proposals import Proposal, Proposals, entry_of
 from hamgr.raft.settings import StockSettings

@@ -14,7 +14,7 @@ from pysyncobj import syncobj
 from pysyncobj.node import TCPNode
 from pysyncobj.transport import Transport
 
-from hamgr.raft.core import Core
+from hamgr.raft.old_core import Core
 from hamgr.raft.settings import StockSettings
 from hamgr.raft.store.folder import Folder, encode_snapshot
 from hamgr.raft.store.recovery import recover

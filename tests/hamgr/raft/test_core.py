@@ -2,7 +2,7 @@
 
 import pytest
 
-from hamgr.raft.core import Core
+from hamgr.raft.old_core import Core
 from hamgr.raft.store import folder as disk
 from hamgr.raft.store.recovery import recover
 from tests.hamgr.raft import kit

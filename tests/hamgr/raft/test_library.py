@@ -9,7 +9,7 @@ import pysyncobj
 import pysyncobj.version
 import pytest
 
-from hamgr.raft.core import LIBRARY_VERSION
+from hamgr.raft.old_core import LIBRARY_VERSION
 
 SHA256 = {
     "syncobj.py": "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4",
@@ -30,6 +30,6 @@ def test_the_installed_library_is_the_one_that_was_read():
 
 def test_another_version_of_the_library_is_refused(monkeypatch):
     monkeypatch.setattr(pysyncobj.version, "VERSION", "0.3.18")
-    monkeypatch.delitem(sys.modules, "hamgr.raft.core")
+    monkeypatch.delitem(sys.modules, "hamgr.raft.old_core")
     with pytest.raises(ImportError, match=r"0\.3\.18"):
-        importlib.import_module("hamgr.raft.core")
+        importlib.import_module("hamgr.raft.old_core")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hamgr.raft.overlap import spare_known_entries
+from hamgr.raft.protocol.overlap import spare_known_entries
 from tests.hamgr.raft.test_core import append, core, obeyed, settings
 
 __all__ = ["core", "obeyed", "settings"]  # fixtures

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hamgr.raft.core import Core
+from hamgr.raft.old_core import Core
 from hamgr.raft.port import CannotStart
 from hamgr.raft.store.journal import Journal, LogBroken
 from tests.hamgr.raft.rack import Rack, run

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from hamgr.raft import core
+from hamgr.raft import old_core as core
 from hamgr.raft.port import CannotStart, ConsensusError, NoLeader, NotCommitted
 from hamgr.raft.stock import StockReplica
 from statemachine.outcomes import Accepted
