@@ -1,88 +1,37 @@
 """The data folder of a replica: who may use it, the snapshot in it, and whether it can be trusted.
 
 1. One process at a time: `lock` is held with flock(2) for as long as the replica runs.
-2. A snapshot is encoded by `statemachine.codec`, never pickled, and carries a SHA-256; it takes the place
-   of the one before it by rename, after fsync, and the rename is on the disk before the log is cut.
+2. A snapshot takes the place of the one before it by rename, after fsync, and the rename is on the disk
+   before the log is cut.
 3. What cannot be read is never taken for empty: a replica that forgot its log or its vote would count for
    a quorum that it is no part of. `settle` refuses with `CannotStart`, and then has changed nothing.
 """
 
+import contextlib
 import fcntl
-import hashlib
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
-
-import msgpack
 
 from hamgr.raft.port import CannotStart
 from hamgr.raft.store.journal import Journal
-from hamgr.raft.store.records import LogEntry
 from hamgr.raft.store.recovery import JournalDamaged, Recovered, recover
+from hamgr.raft.store.snapshot import (
+    Snapshot,
+    SnapshotDamaged,
+    checked_parts,
+    decode_snapshot,
+    encode_snapshot,
+)
 from hamgr.raft.store.storage import DiskFailed, Storage
-from statemachine import codec
-from statemachine.model import State
+from hamgr.raft.store.transfer import IncomingSnapshot, OutgoingSnapshot
+
+__all__ = ["Folder", "Snapshot", "SnapshotDamaged", "decode_snapshot", "encode_snapshot"]
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"HAMGRSN1"
-DIGEST_BYTES = 32
 FOREIGN_MAGIC = b"PYSYNCOBJ"
 """How the journal of the bare consensus library begins, which earlier versions kept here."""
-
-
-class SnapshotDamaged(ValueError):
-    """The bytes are not a whole snapshot of this version."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A state, the log entry `last` that was the last to be applied to it, and the one before that."""
-
-    state: State
-    last: LogEntry
-    before_last: LogEntry
-
-
-def encode_snapshot(snapshot: Snapshot) -> bytes:
-    """Return the file's content."""
-    body = msgpack.packb(
-        [codec.encode_state(snapshot.state), list(snapshot.last), list(snapshot.before_last)],
-        use_bin_type=True,
-    )
-    return MAGIC + hashlib.sha256(body).digest() + bytes(body)
-
-
-def decode_snapshot(data: bytes) -> Snapshot:
-    """Return the snapshot that `data` holds, or raise `SnapshotDamaged`."""
-    body = _checked_body(data)
-    try:
-        state, last, before_last = msgpack.unpackb(body, raw=False, max_bin_len=len(body))
-        snapshot = Snapshot(
-            state=codec.decode_state(state), last=_log_entry(last), before_last=_log_entry(before_last)
-        )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise SnapshotDamaged(f"its content cannot be decoded: {error}") from error
-    if snapshot.last[1] != snapshot.before_last[1] + 1:
-        raise SnapshotDamaged("its place in the log is no place")
-    return snapshot
-
-
-def _checked_body(data: bytes) -> bytes:
-    digest, body = data[len(MAGIC) : len(MAGIC) + DIGEST_BYTES], data[len(MAGIC) + DIGEST_BYTES :]
-    if not data.startswith(MAGIC):
-        raise SnapshotDamaged("it does not begin as a snapshot of this version does")
-    if hashlib.sha256(body).digest() != digest:
-        raise SnapshotDamaged("its checksum does not match")
-    return body
-
-
-def _log_entry(fields: list[object]) -> LogEntry:
-    match fields:
-        case [bytes(command), int(index), int(term)]:
-            return command, index, term
-    raise SnapshotDamaged("its place in the log is missing")
 
 
 class Folder:
@@ -98,6 +47,7 @@ class Folder:
         self.snapshot_path = path / "snapshot"
         self._path = path
         self._storage = storage or Storage()
+        self._incoming: IncomingSnapshot | None = None
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
@@ -143,9 +93,9 @@ class Folder:
                     recovered.dropped_bytes,
                 )
             journal = Journal(self._storage, self.journal_path, recovered)
-            if snapshot is not None and snapshot.last in journal[1:]:
-                place = journal[:].index(snapshot.before_last)
-                if place:
+            if snapshot is not None and journal.first < snapshot.before_last[1] < journal.last:
+                place = snapshot.before_last[1] - journal.first
+                if journal[place : place + 2] == [snapshot.before_last, snapshot.last]:
                     journal.deleteEntriesTo(place)
         except (OSError, DiskFailed) as error:
             raise CannotStart(f"the data folder {self._path} cannot be written: {error}") from error
@@ -159,7 +109,7 @@ class Folder:
         """Return the stored snapshot, encoded; raises `SnapshotDamaged`."""
         try:
             data = self._storage.read(self.snapshot_path)
-            _checked_body(data)
+            checked_parts(data)
         except (OSError, SnapshotDamaged) as error:
             raise SnapshotDamaged(f"{self.snapshot_path} cannot be read any more: {error}") from error
         return data
@@ -175,9 +125,24 @@ class Folder:
         try:
             self._storage.append(file, content)
             self._storage.sync(file)
+        except OSError:
+            with contextlib.suppress(OSError):  # the one above says what is wrong
+                self._storage.remove(path)
+            raise
         finally:
             self._storage.close(file)
         return path
+
+    def receiving(self) -> IncomingSnapshot:
+        """Begin to receive a snapshot; one that was being received is abandoned. Raises `DiskFailed`."""
+        if self._incoming is not None:
+            self._incoming.abandon()
+        self._incoming = IncomingSnapshot(self._storage, self.snapshot_path.with_suffix(".received"))
+        return self._incoming
+
+    def open_snapshot(self) -> OutgoingSnapshot:
+        """Open the snapshot in force to send it; raises `SnapshotDamaged`."""
+        return OutgoingSnapshot(self._storage, self.snapshot_path)
 
     def put_in_force(self, staged: Path) -> None:
         """Make what `stage` returned the current snapshot; raises `DiskFailed`."""

@@ -8,9 +8,12 @@
    error, not SIGBUS. Compaction writes a new file and renames it.
 4. After an error of the disk the journal is poisoned: every further call raises `DiskFailed`.
 5. An entry that is known to be committed is never taken back; a leader that asks for it is not one.
+6. Entries are numbered without a gap, so that one is found by its index in one step.
 """
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,20 +29,38 @@ class LogBroken(Exception):
 
 
 class Journal(LibraryJournal):  # type: ignore[misc]  # the library ships no types
-    """A journal that is open; the library calls the methods with names in camelCase."""
+    """A journal that is open; the library calls the methods with names in camelCase.
 
-    def __init__(self, storage: Storage, path: Path, recovered: Recovered | None) -> None:
+    Attributes:
+        syncs: How often `sync` has asked the disk.
+        observe_sync: Told the seconds that each of them took, write included.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        path: Path,
+        recovered: Recovered | None,
+        *,
+        identity: bytes | None = None,
+        observe_sync: Callable[[float], None] | None = None,
+    ) -> None:
         """Make the journal at `path`, or open it as it was recovered, without the bytes that were dropped.
+
+        Args:
+            identity: Which journal a new one is; random when None.
 
         Raises:
             DiskFailed: It cannot be made durable.
         """
+        self.syncs = 0
+        self.observe_sync = observe_sync
         self._storage = storage
         self._path = path
         self._failure: DiskFailed | None = None
         self._file = -1
         if recovered is None:
-            self._header = Header(os.urandom(IDENTITY_BYTES), 0)
+            self._header = Header(identity or os.urandom(IDENTITY_BYTES), 0)
             self._written = Barrier()
             self._entries: list[LogEntry] = []
         else:
@@ -56,6 +77,56 @@ class Journal(LibraryJournal):  # type: ignore[misc]  # the library ships no typ
             self._rewrite()
         else:
             self._adopt(recovered)
+
+    @property
+    def identity(self) -> bytes:
+        """Which journal it is; compaction keeps it."""
+        return self._header.identity
+
+    @property
+    def first(self) -> int:
+        """Index of the first entry that is kept; 0 when there is none."""
+        return self._entries[0][1] if self._entries else 0
+
+    @property
+    def last(self) -> int:
+        """Index of the last entry, synced or not; 0 when there is none."""
+        return self._entries[-1][1] if self._entries else 0
+
+    @property
+    def last_term(self) -> int:
+        """Term of the last entry; 0 when there is none."""
+        return self._entries[-1][2] if self._entries else 0
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the file is, or will be at the next `sync` (without its barrier)."""
+        return self._size
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of the entry at `index`, None when it is not kept here."""
+        return self._entries[index - self.first][2] if 0 < self.first <= index <= self.last else None
+
+    def entries_from(self, index: int, bytes_max: int, count_max: int) -> list[LogEntry]:
+        """Return entries from `index` on, in order; none when the log ends before it.
+
+        Args:
+            bytes_max: Of commands together; the first entry is returned whatever its size.
+
+        Raises:
+            IndexError: The entry was forgotten; only the snapshot has it.
+        """
+        if index < self.first:
+            raise IndexError(f"{self._path}: entry {index} is not kept any more; send the snapshot")
+        begin = index - self.first
+        found: list[LogEntry] = []
+        for place in range(begin, min(begin + count_max, len(self._entries))):
+            entry = self._entries[place]
+            bytes_max -= len(entry[0])
+            if found and bytes_max < 0:
+                break
+            found.append(entry)
+        return found
 
     @property
     def dirty(self) -> bool:
@@ -76,11 +147,15 @@ class Journal(LibraryJournal):  # type: ignore[misc]  # the library ships no typ
         barrier = self._next_barrier()
         batch = b"".join(self._noted)
         batch += self._codec.encode_barrier(self._size, barrier)
+        begun = time.perf_counter()
         try:
             self._storage.append(self._file, batch)
             self._storage.sync(self._file)
         except OSError as error:
             self._poison(error)
+        self.syncs += 1
+        if self.observe_sync is not None:
+            self.observe_sync(time.perf_counter() - begun)
         self._size += len(batch) - sum(map(len, self._noted))
         self._settled(barrier)
 

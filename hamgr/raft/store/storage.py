@@ -33,6 +33,16 @@ class Storage:
         """Open a file that is there for appending."""
         return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
 
+    def open_to_read(self, path: Path) -> int:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_at(self, file: int, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset`, fewer only where the file ends."""
+        found = bytearray()
+        while len(found) < count and (more := os.pread(file, count - len(found), offset + len(found))):
+            found += more
+        return bytes(found)
+
     def append(self, file: int, data: bytes) -> None:
         """Write all of `data` at the end."""
         rest = memoryview(data)

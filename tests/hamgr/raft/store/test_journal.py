@@ -236,3 +236,81 @@ def test_an_entry_that_does_not_follow_is_not_taken(storage, path, index, term):
     assert len(journal) == 20
     assert not journal.dirty
     journal.close()
+
+
+def test_an_entry_is_found_by_its_index_and_others_are_not(storage, path):
+    journal = filled(storage, path)
+    journal.add(b"\0later", 21, 4)
+    assert (journal.first, journal.last, journal.last_term) == (1, 21, 4)
+    journal.deleteEntriesTo(4)
+    assert (journal.first, journal.last, journal.last_term) == (5, 21, 4)
+    assert [journal.term_at(index) for index in (0, 4, 5, 20, 21, 22)] == [None, None, 1, 1, 4, None]
+    journal.close()
+
+
+def test_a_journal_without_entries_is_nowhere(storage, path):
+    journal = Journal(storage, path, None)
+    assert (journal.first, journal.last, journal.last_term) == (0, 0, 0)
+    assert journal.term_at(0) is None
+    assert journal.entries_from(1, 100, 100) == []
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("index", "bytes_max", "count_max", "found"),
+    [
+        (5, 1_000, 1_000, range(5, 21)),
+        (5, 1_000, 3, range(5, 8)),
+        (10, 9, 100, range(10, 13)),
+        (10, 1, 100, range(10, 11)),
+        (20, 1_000, 1_000, range(20, 21)),
+        (21, 1_000, 1_000, range(0)),
+        (99, 1_000, 1_000, range(0)),
+        (5, 1_000, 0, range(0)),
+    ],
+)
+def test_entries_are_given_from_an_index_on_within_bounds(storage, path, index, bytes_max, count_max, found):
+    journal = filled(storage, path)
+    journal.deleteEntriesTo(4)
+    assert [entry[1] for entry in journal.entries_from(index, bytes_max, count_max)] == list(found)
+    journal.close()
+
+
+def test_entries_that_were_forgotten_are_asked_of_the_snapshot(storage, path):
+    journal = filled(storage, path)
+    journal.deleteEntriesTo(4)
+    with pytest.raises(IndexError, match="entry 4 is not kept"):
+        journal.entries_from(4, 100, 100)
+    journal.close()
+
+
+def test_a_new_journal_takes_the_identity_that_it_is_given_and_keeps_it(storage, path):
+    journal = Journal(storage, path, None, identity=b"sixteen bytes!!!")
+    journal.add(b"\0a", 1, 1)
+    journal.deleteEntriesTo(0)
+    again = reopened(journal, path)
+    assert again.identity == b"sixteen bytes!!!"
+    again.close()
+
+
+def test_two_journals_have_two_identities(storage, tmp_path):
+    one, other = (Journal(storage, tmp_path / name, None) for name in "ab")
+    assert one.identity != other.identity
+    one.close()
+    other.close()
+
+
+def test_every_sync_is_counted_and_timed_and_an_idle_one_is_not(storage, path):
+    journal = filled(storage, path)
+    seconds = []
+    journal.observe_sync = seconds.append
+    before = journal.syncs
+    journal.add(b"\0a", 21, 1)
+    assert journal.size_bytes > path.stat().st_size
+    journal.sync()
+    journal.sync()
+    assert journal.size_bytes == path.stat().st_size
+    assert journal.syncs == before + 1
+    assert len(seconds) == 1
+    assert 0 < seconds[0] < 10
+    journal.close()
