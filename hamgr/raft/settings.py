@@ -1,23 +1,85 @@
-"""What one replica on stock pysyncobj needs to know, and what it refuses to run with.
-
-1. Only loopback addresses, its own and its peers'. The stock library unpickles what it receives, so
-   whoever reaches the port and knows the password runs code; no machine but this one may reach it.
-2. A password of full strength all the same: other users of this machine can reach loopback too.
-"""
+"""What one replica needs to know, and the relations between its timers without which it must not run."""
 
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PASSWORD_CHARS_MIN = 43
-"""The length of 32 random bytes as base64 text (`secrets.token_urlsafe(32)`)."""
-PASSWORD_DISTINCT_CHARS_MIN = 10
-"""32 random bytes have more distinct characters than this, even written as hexadecimal digits."""
+HEARTBEATS_LOST_MIN = 3
+"""A follower must miss more than this many heartbeats before it may doubt its leader."""
+TIMER_S_MAX = 60.0
 
 
 class InvalidSettings(ValueError):
     """A setting that a replica must not run with; the message names it and the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timers:
+    """When a silence means something; all in seconds. The defaults suit a LAN and busy hosts.
+
+    Attributes:
+        heartbeat_s: How often an idle leader speaks; news are sent at once.
+        election_s_min, election_s_max: A follower that hears nothing for a random time between them asks
+            whether it may lead (Raft, section 5.2). They must be many times a round trip and a sync.
+        quorum_lost_s: A leader that hears no majority for this long steps down.
+
+    Raises:
+        InvalidSettings: On construction, when they cannot work together.
+    """
+
+    heartbeat_s: float = 0.05
+    election_s_min: float = 0.2
+    election_s_max: float = 0.4
+    quorum_lost_s: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not self.heartbeat_s > 0:
+            raise InvalidSettings(f"timers: heartbeat_s is {self.heartbeat_s:g}; it must be more than 0")
+        if not self.heartbeat_s * HEARTBEATS_LOST_MIN < self.election_s_min:
+            raise InvalidSettings(
+                f"timers: election_s_min is {self.election_s_min:g}; "
+                f"it must be more than {HEARTBEATS_LOST_MIN} times heartbeat_s ({self.heartbeat_s:g})"
+            )
+        if not self.election_s_min * 1.25 <= self.election_s_max <= TIMER_S_MAX:
+            raise InvalidSettings(
+                f"timers: election_s_max is {self.election_s_max:g}; it must be between 1.25 times "
+                f"election_s_min ({self.election_s_min:g}) and {TIMER_S_MAX:g}, or votes are split too often"
+            )
+        if not self.election_s_min <= self.quorum_lost_s <= TIMER_S_MAX:
+            raise InvalidSettings(
+                f"timers: quorum_lost_s is {self.quorum_lost_s:g}; "
+                f"it must be between election_s_min ({self.election_s_min:g}) and {TIMER_S_MAX:g}"
+            )
+
+    @property
+    def stall_s(self) -> float:
+        """A loop that is late by more than this endangers leadership: half the least election time-out."""
+        return self.election_s_min / 2
+
+
+def check_address(what: str, address: str) -> None:
+    """Return if `address` is `HOST:PORT` with an IP address; names are not looked up while Raft waits.
+
+    Raises:
+        InvalidSettings: It is not; the message begins with `what`.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        version = ipaddress.ip_address(bare).version
+    except ValueError as error:
+        raise InvalidSettings(f"{what}: {address!r} is not ADDRESS:PORT with an IP address") from error
+    if (version == 6) != host.startswith("["):
+        raise InvalidSettings(f"{what}: {address!r}: an IPv6 address must stand in brackets, like [::1]:7001")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise InvalidSettings(f"{what}: {address!r} lacks a port between 1 and 65535")
+
+
+PASSWORD_CHARS_MIN = 43
+"""The length of 32 random bytes as base64 text (`secrets.token_urlsafe(32)`)."""
+PASSWORD_DISTINCT_CHARS_MIN = 10
+"""32 random bytes have more distinct characters than this, even written as hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
