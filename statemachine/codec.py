@@ -4,7 +4,8 @@
 2. Dataclass and field names are the wire names. A field that is missing takes its default (an older
    writer), one that is not known is an error (a newer writer): a replica never guesses.
 3. Mappings keep their order, so equal states give equal bytes, and `digest` can compare replicas.
-4. Decoding checks every type. It raises `CodecError` and nothing else, whatever the bytes.
+4. Decoding checks every type. It raises `CodecError` and nothing else, whatever the bytes; `LaterVersion`
+   where a later version of hamgr may well have understood them.
 """
 
 import dataclasses
@@ -31,6 +32,27 @@ Decoder = Callable[[Any], Any]
 
 class CodecError(ValueError):
     """The bytes are not what this version writes, or a newer version wrote them."""
+
+
+class LaterVersion(CodecError):
+    """Well-formed, but with a format, name, field or value that only another version of hamgr knows."""
+
+
+COMMAND_NAMES = frozenset(cls.__name__ for cls in typing.get_args(commands.Command))
+"""What this version can obey."""
+
+
+def command_name(data: bytes) -> str:
+    """Return the name that an encoded command of this format bears; empty when it is none."""
+    if len(data) < 4 or data[0] != 0x93 or data[1] != FORMAT:
+        return ""
+    if data[2] & 0xE0 == 0xA0:
+        name = data[3 : 3 + (data[2] & 0x1F)]
+    elif data[2] == 0xD9:
+        name = data[4 : 4 + data[3]]
+    else:
+        return ""
+    return name.decode("ascii", "replace")
 
 
 def encode_command(command: commands.Command) -> bytes:
@@ -110,12 +132,14 @@ def _unpack(data: bytes, known: Mapping[str, type], bytes_max: int | None = COMM
     match message:
         case [int(version), str(name), dict(fields)] if version == FORMAT and name in known:
             return decoder(known[name])(fields)
-        case [int(version), *_] if version != FORMAT:
-            raise CodecError(
+        case [int(version), *_] if version > FORMAT:
+            raise LaterVersion(
                 f"format {version} was written by another version of hamgr; this one reads {FORMAT}"
             )
+        case [int(version), str(name), dict()] if version == FORMAT and name not in known:
+            raise LaterVersion(f"this version of hamgr does not know {name!r}")
         case [int(), str(name), *_]:
-            raise CodecError(f"this version of hamgr does not know {name!r}")
+            raise CodecError(f"this version of hamgr does not know {name!r} in this form")
     raise CodecError("not a message of hamgr")
 
 
@@ -153,7 +177,7 @@ def _dataclass(cls: type) -> Decoder:
             raise CodecError(f"{cls.__name__} must be a map")
         unknown = [name for name in data if name not in fields]
         if unknown:
-            raise CodecError(f"{cls.__name__} has fields that this version does not know: {unknown}")
+            raise LaterVersion(f"{cls.__name__} has fields that this version does not know: {unknown}")
         missing = required - data.keys()
         if missing:
             raise CodecError(f"{cls.__name__} lacks {sorted(missing)}")
@@ -189,7 +213,9 @@ def _enumeration(cls: type[enum.Enum]) -> Decoder:
         try:
             return cls(data)
         except ValueError:
-            raise CodecError(f"{data!r} is not a {cls.__name__} that this version knows") from None
+            known_form = isinstance(data, str | int)
+            kind = LaterVersion if known_form else CodecError
+            raise kind(f"{data!r} is not a {cls.__name__} that this version knows") from None
 
     return decode
 

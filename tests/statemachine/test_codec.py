@@ -169,3 +169,32 @@ def test_any_bytes_are_refused_or_read_and_nothing_else_is_raised(data: bytes) -
             read(data)
         except CodecError:
             continue
+
+
+@pytest.mark.parametrize("name", sorted(codec.COMMAND_NAMES))
+def test_the_name_of_a_command_is_told_from_its_bytes(name: str) -> None:
+    assert codec.command_name(packed(name, {})) == name
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93\x01", b"\x93\x02\xa3Foo\x80", b"\x80" * 9, b"\x93\x01\xda\x00"])
+def test_bytes_that_are_no_command_of_this_format_have_no_name(data: bytes) -> None:
+    assert codec.command_name(data) == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "later"),
+    [
+        (packed("Foo", {}), True),
+        (packed("Barrier", {**BARRIER, "later": 1}), True),
+        (packed("Barrier", BARRIER, version=codec.FORMAT + 1), True),
+        (packed("Barrier", BARRIER, version=0), False),
+        (packed("Barrier", {}), False),
+        (packed("Barrier", []), False),
+        (b"\x80" * 100, False),
+        (b"", False),
+    ],
+)
+def test_what_a_later_version_may_understand_is_told_from_what_nobody_wrote(data: bytes, later: bool) -> None:
+    with pytest.raises(CodecError) as refused:
+        codec.decode_command(data)
+    assert isinstance(refused.value, codec.LaterVersion) is later
