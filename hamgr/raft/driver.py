@@ -109,7 +109,7 @@ class Driver:
             self.failure = self.failure or f"the consensus library failed: {type(error).__name__}"
         finally:
             self._core = None
-            self._compactor.abandon()
+            self._compactor.close()
             core.close()
             folder.close()
             self.leadership = Leadership(term=self.leadership.term, leader="", leads=False)
@@ -133,7 +133,7 @@ class Driver:
     def _tick_until_stopped(self, core: Core, compactor: Compactor) -> None:
         while not self._stopping.is_set():
             self._tick(core)
-            compactor.advance(core, self.state)
+            compactor.advance(core)
         _hand_over(core)
         core.conclude()
 
@@ -163,7 +163,8 @@ class Driver:
             )
         self.state = state
         self.version += 1
-        compactor.count(entry)
+        index = self._core.raftLastApplied + 1 if self._core is not None else 1
+        compactor.count(index, entry, state)
         if entry in self._watched:
             self.applied.append((entry, outcome))
         self._on_news()  # now: the tick may yet wait for messages

@@ -200,10 +200,10 @@ class Core(SyncObj):  # type: ignore[misc]  # the library ships no types
         self.transferLeadership(callback=lambda _result, reason: answers.append(reason))
         return answers == [0]
 
-    def snapshot(self, state: State) -> Snapshot | None:
-        """Return `state` with its place in the log; it must be what was obeyed so far. None: too early."""
+    def snapshot(self, state: State, index: int) -> Snapshot | None:
+        """Return `state`, reached by the entry at `index`, with its place in the log. None: too early."""
         log = self._SyncObj__raftLog
-        at = self.raftLastApplied - log[0][1]
+        at = index - log[0][1]
         if at < 1:
             return None
         return Snapshot(state=state, last=log[at], before_last=log[at - 1])

@@ -126,8 +126,7 @@ class Folder:
             self._storage.append(file, content)
             self._storage.sync(file)
         except OSError:
-            with contextlib.suppress(OSError):  # the one above says what is wrong
-                self._storage.remove(path)
+            self.discard(path)
             raise
         finally:
             self._storage.close(file)
@@ -143,6 +142,11 @@ class Folder:
     def open_snapshot(self) -> OutgoingSnapshot:
         """Open the snapshot in force to send it; raises `SnapshotDamaged`."""
         return OutgoingSnapshot(self._storage, self.snapshot_path)
+
+    def discard(self, staged: Path) -> None:
+        """Remove what `stage` returned, if that can be done; the next start does it otherwise."""
+        with contextlib.suppress(OSError):
+            self._storage.remove(staged)
 
     def put_in_force(self, staged: Path) -> None:
         """Make what `stage` returned the current snapshot; raises `DiskFailed`."""

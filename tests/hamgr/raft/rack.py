@@ -96,7 +96,9 @@ class Replica:
             (path, snapshot), self.staged = self.staged, None
             self.folder.put_in_force(path)
             self.core.snapshot_taken(snapshot)
-        elif self.since_snapshot >= COMPACT_AFTER and (snapshot := self.core.snapshot(self.state)):
+        elif self.since_snapshot >= COMPACT_AFTER and (
+            snapshot := self.core.snapshot(self.state, self.core.raftLastApplied)
+        ):
             self.since_snapshot = 0
             self.staged = self.folder.stage(encode_snapshot(snapshot), "new"), snapshot
 
