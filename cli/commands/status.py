@@ -35,7 +35,9 @@ def status() -> None:
             raise
         data = asked.call("GET", "/v1/status", query={**query, "consistency": "stale"}).data
         note(f"hamgr: {clean(error.message)}")
-        note("hamgr: what follows is what one replica remembers; it may be old")
+        age_s = data.get("age_s")
+        age = "" if age_s is None else f", by {age_s:.1f} s"
+        note(f"hamgr: what follows is what one replica remembers; it may be old{age}")
         code = Exit.UNREACHABLE
     show(ours.output, data, names=[data["cluster"]], text=_text(data, wide=ours.output == "wide"))
     jobs.end(code)

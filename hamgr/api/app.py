@@ -10,6 +10,7 @@ from hamgr.api.routes import config, events, health, jobs, logs, nodes
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/livez", health.livez),
     ("GET", "/readyz", health.readyz),
+    ("GET", "/metrics", health.get_metrics),
     ("GET", "/problems/{code}", health.get_problem),
     ("GET", "/v1/status", health.get_status),
     ("GET", "/v1/replica", health.get_replica),

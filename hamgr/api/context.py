@@ -68,6 +68,8 @@ class Limits:
     slow_reader_s: float = 20.0
     """A stream whose reader takes nothing for this long is closed."""
     streams_max: int = 256
+    ready_staleness_s_max: float = 10.0
+    """A replica whose state may be older is not ready: it would hold readers up, or tell old news."""
     wait_s_max: float = 30.0
     """The longest that a request may ask to be held until something changes."""
 

@@ -1,6 +1,7 @@
 """Around every handler: an id for the request, headers for every answer, and a problem for every error."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
 
@@ -18,6 +19,8 @@ KEY: web.RequestKey[str] = web.RequestKey("idempotency_key", str)
 STREAMING: web.RequestKey[bool] = web.RequestKey("streaming", bool)
 READ_INDEX: web.RequestKey[int] = web.RequestKey("read_index", int)
 CONSISTENCY: web.RequestKey[str] = web.RequestKey("consistency", str)
+READ_AGE_S: web.RequestKey[float] = web.RequestKey("read_age_s", float)
+"""There for stale reads only; infinite when nobody knows."""
 
 log = logging.getLogger(__name__)
 
@@ -88,3 +91,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if CONSISTENCY in request:
         response.headers["X-Hamgr-Consistency"] = request[CONSISTENCY]
         response.headers["X-Hamgr-Index"] = str(request[READ_INDEX])
+    if READ_AGE_S in request:
+        age_s = request[READ_AGE_S]
+        response.headers["X-Hamgr-Age"] = f"{age_s:.3f}" if math.isfinite(age_s) else "unknown"

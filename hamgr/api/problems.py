@@ -86,6 +86,7 @@ KINDS: dict[str, Kind] = {reason.value: Kind(STATUS_OF[reason], TITLE_OF[reason]
     "wrong-digest": Kind(422, "The bytes are not what their name says"),
     "internal": Kind(500, "A bug in hamgr"),
     "no-leader": Kind(503, "No leader", retryable=True, retry_after_s=1),
+    "not-ready": Kind(503, "This replica cannot work now", retryable=True, retry_after_s=2),
     "not-committed": Kind(503, "Not taken into the log", retryable=True, retry_after_s=1),
     "not-stored": Kind(503, "Too few replicas stored the bytes", retryable=True, retry_after_s=2),
     "store-unusable": Kind(503, "The replica's store cannot be used", retryable=True, retry_after_s=5),

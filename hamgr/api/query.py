@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from aiohttp import web
 
 from hamgr.api.context import context_of
-from hamgr.api.middleware import CONSISTENCY, KEY, READ_INDEX, REQUEST_ID
+from hamgr.api.middleware import CONSISTENCY, KEY, READ_AGE_S, READ_INDEX, REQUEST_ID
 from hamgr.api.problems import Problem
 from hamgr.raft.port import NoLeader
 from statemachine.model import State
@@ -103,10 +103,15 @@ def digest_in_path(request: web.Request) -> Digest:
 
 
 async def read_state(request: web.Request) -> State:
-    """Return the state that the caller asked for: confirmed by a quorum, or stale when they said so."""
+    """Return the state that the caller asked for: confirmed by a quorum, or stale when they said so.
+
+    A stale one is labelled with its age, looked up first: the state may be younger than that, never older.
+    """
     context = context_of(request)
     wish = request.query.get("consistency", "linearizable")
     if wish == "stale":
+        age_s = context.replica.staleness_s
+        request[READ_AGE_S] = math.inf if age_s is None else age_s
         state = context.replica.state
     elif wish == "linearizable":
         try:

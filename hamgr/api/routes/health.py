@@ -1,11 +1,13 @@
 """Is this replica alive, can it work, and how is the cluster?"""
 
+import math
 from typing import Any
 
 from aiohttp import web
 
-from hamgr.api import cluster, peers, query
+from hamgr.api import cluster, consensus, metrics, peers, query
 from hamgr.api.context import context_of
+from hamgr.api.middleware import CONSISTENCY, READ_AGE_S
 from hamgr.api.problems import KINDS, Problem
 from statemachine.codec import state_digest
 
@@ -16,10 +18,22 @@ async def livez(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """A leader is known, so that requests can be answered."""
-    if not context_of(request).replica.leadership.leader:
+    """A leader is known and this replica keeps up, so that requests can be answered."""
+    context = context_of(request)
+    figures = context.replica.figures
+    if sentence := consensus.obstacle(figures, staleness_s_max=context.limits.ready_staleness_s_max):
+        raise Problem("not-ready", sentence, hint="`GET /v1/replica` on this replica tells more")
+    if not figures.leader:
         raise Problem("no-leader", "this replica knows no leader", hint="it will, when a quorum runs")
     return web.Response(text="ok\n")
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """Tell the replica's figures to Prometheus."""
+    query.allow(request)
+    context = context_of(request)
+    body = metrics.exposition(context.replica, version=context.version)
+    return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
 async def get_problem(request: web.Request) -> web.Response:
@@ -44,6 +58,7 @@ def _self(request: web.Request, *, digest: bool) -> dict[str, Any]:
         "applied_index": state.index,
         "digest": state_digest(state) if digest else None,
         "version": context.version,
+        "consensus": consensus.view(context.replica.figures),
     }
 
 
@@ -59,6 +74,7 @@ async def get_status(request: web.Request) -> web.Response:
     digest = query.flag(request, "digest")
     context = context_of(request)
     state = await query.read_state(request)
+    age_s = request.get(READ_AGE_S, 0.0)
     others = context.replica.peers
     answers = await peers.ask_all(request.app, f"/v1/replica{'?digest=1' if digest else ''}")
     leadership = context.replica.leadership
@@ -89,6 +105,7 @@ async def get_status(request: web.Request) -> web.Response:
                 "digest": answer.get("digest"),
             }
         )
+    complaints = consensus.complaints({own["name"]: own, **answers})
     total, connected = len(replicas), sum(bool(replica["connected"]) for replica in replicas)
     lost = sorted(peer.name for peer in others if not peer.connected)
     bundle = state.bundles.get(state.current_bundle)
@@ -97,6 +114,8 @@ async def get_status(request: web.Request) -> web.Response:
             "cluster": state.cluster,
             "version": context.version,
             "index": state.index,
+            "consistency": request[CONSISTENCY],
+            "age_s": age_s if math.isfinite(age_s) else None,
             "replica": context.name,
             "leader": leadership.leader or None,
             "term": leadership.term,
@@ -107,6 +126,6 @@ async def get_status(request: web.Request) -> web.Response:
             "bundle": {"digest": bundle.digest, "message": bundle.message, "at": bundle.at}
             if bundle
             else None,
-            "warnings": cluster.warnings(state, leadership, lost, connected, total),
+            "warnings": complaints + cluster.warnings(state, leadership, lost, connected, total),
         }
     )
