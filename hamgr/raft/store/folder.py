@@ -30,6 +30,10 @@ __all__ = ["Folder", "Snapshot", "SnapshotDamaged", "decode_snapshot", "encode_s
 
 logger = logging.getLogger(__name__)
 
+LEFT_OVERS = ("journal.new", "snapshot.new", "snapshot.received", "starts.new")
+"""What was being written when a process died; nothing was promised of it."""
+ANEW = "remove this replica from the cluster, and add it again with a folder of its own made anew"
+"""The only way back into the cluster for who lost what was promised."""
 FOREIGN_MAGIC = b"PYSYNCOBJ"
 """How the journal of the bare consensus library begins, which earlier versions kept here."""
 
@@ -67,11 +71,14 @@ class Folder:
         """Let other processes use the folder."""
         os.close(self._lock)
 
-    def settle(self) -> Journal:
+    def settle(self, identity: bytes | None = None) -> Journal:
         """Check what is stored, and return the journal, without what the snapshot holds already.
 
         A process that dies between its snapshot and the cut of its log leaves more than the library wants
         to find: it would drop the whole journal, entries after the snapshot included.
+
+        Args:
+            identity: Which journal it must be; None: any, and a new one if there is none.
 
         Raises:
             CannotStart: The snapshot or the journal cannot be read, or they do not fit together.
@@ -81,10 +88,14 @@ class Folder:
         if recovered is None:
             if snapshot is not None:
                 raise self._damaged("a snapshot is there but the journal is gone")
+            if identity is not None:
+                raise self._damaged(f"{self.journal_path} is gone")
         else:
+            if identity not in (None, recovered.header.identity):
+                raise self._damaged(f"{self.journal_path} is the journal of another folder")
             self._check_that_they_fit(recovered, snapshot)
         try:
-            for left_over in ("journal.new", "snapshot.new", "snapshot.received"):
+            for left_over in LEFT_OVERS:
                 self._storage.remove(self._path / left_over)
             if recovered is not None and recovered.dropped_bytes:
                 logger.warning(
@@ -191,7 +202,7 @@ class Folder:
     def _damaged(self, what: str) -> CannotStart:
         return CannotStart(
             f"what is stored in {self._path} cannot be trusted: {what}; "
-            "if the other replicas are well, move the folder away and let this one fetch the state anew"
+            f"see `hamgrd check {self._path}`, and if the other replicas are well, {ANEW}"
         )
 
     def _foreign(self) -> CannotStart:

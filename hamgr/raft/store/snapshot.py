@@ -107,7 +107,7 @@ def checked_parts(data: bytes) -> tuple[bytes, bytes]:
     if len(data) != header.size_bytes:
         raise SnapshotDamaged(f"it has {len(data)} bytes instead of {header.size_bytes}")
     if hashlib.sha256(memoryview(data)[HEADER_BYTES:]).digest() != header.digest:
-        raise SnapshotDamaged("its checksum does not match")
+        raise SnapshotDamaged(f"the checksum of bytes {HEADER_BYTES} to {len(data)} does not match")
     end = HEADER_BYTES + header.place_bytes
     return data[HEADER_BYTES:end], data[end:]
 
@@ -118,7 +118,7 @@ def decode_header(data: bytes) -> Header:
         raise SnapshotDamaged("it does not begin as a snapshot does")
     _magic, version, place_bytes, state_bytes, digest = _FIELDS.unpack_from(data)
     if crc32c(data[: _FIELDS.size]) != _CRC.unpack_from(data, _FIELDS.size)[0]:
-        raise SnapshotDamaged("the checksum of its header does not match")
+        raise SnapshotDamaged(f"the checksum of its header, bytes 0 to {HEADER_BYTES}, does not match")
     if version != FORMAT:
         raise SnapshotDamaged(f"its format is {version}, and this version of hamgr reads 1 and {FORMAT} only")
     header = Header(place_bytes, state_bytes, digest)
@@ -130,7 +130,7 @@ def decode_header(data: bytes) -> Header:
 def _parts_of_format_1(data: bytes) -> tuple[bytes, bytes]:
     begin = len(FORMAT_1_MAGIC) + DIGEST_BYTES
     if hashlib.sha256(memoryview(data)[begin:]).digest() != data[len(FORMAT_1_MAGIC) : begin]:
-        raise SnapshotDamaged("its checksum does not match")
+        raise SnapshotDamaged(f"the checksum of bytes {begin} to {len(data)} does not match")
     try:
         state, last, before_last = msgpack.unpackb(data[begin:], raw=False, max_bin_len=len(data))
         return bytes(msgpack.packb([last, before_last, b""])), _bytes(state)
