@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.bench import apply, five_steps
+from tests.bench import apply, consensus, failover, five_steps, idle, restart
 
 BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "five_steps": (five_steps.main, "a job of five steps on 50 OpenSSH nodes: hamgr, Ansible and the floor"),
     "apply": (apply.main, "what a command costs a replica with 10,000 nodes"),
+    "consensus": (consensus.main, "writes and linearizable reads through HTTP, beside etcd"),
+    "failover": (failover.main, "from SIGKILL of the leader to the next acknowledged write, beside etcd"),
+    "idle": (idle.main, "what a replica that has nothing to do takes of processor and memory, beside etcd"),
+    "restart": (restart.main, "how long a replica with 100,000 commands and 10,000 nodes takes to come back"),
 }
 
 
