@@ -251,30 +251,29 @@ class MemoryReplica:
         return await self._changes.after(version)
 
     async def _propose(self, entry: bytes, fault: Fault, *, timeout_s: float) -> Outcome:
-        with self._proposals.open(entry) as proposal:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await asyncio.sleep(fault.delay_s)
-                    return await self._insist(proposal, fault.verdict)
-            except TimeoutError:
-                raise proposal.unanswered(f"no answer within {timeout_s:g} s") from None
+        proposal = self._proposals.open(entry)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.sleep(fault.delay_s)
+                await self._take(proposal, fault.verdict)
+                return await proposal.outcome
+        except TimeoutError:
+            raise proposal.unanswered(f"no answer within {timeout_s:g} s") from None
+        finally:
+            self._proposals.close(proposal)
 
-    async def _insist(self, proposal: Proposal, verdict: Verdict) -> Outcome:
+    async def _take(self, proposal: Proposal, verdict: Verdict) -> None:
         while self.alive and not self.leadership.leader:
-            await proposal.stirred()
-        if self.alive and verdict is Verdict.REFUSE:
+            await self._changes.after(self.version)
+        if not self.alive:
+            raise proposal.unanswered("the replica is stopped")
+        if verdict is Verdict.REFUSE:
             raise NotCommitted("the leader did not take the command; try again")
-        if self.alive:
-            proposal.submissions = 1
-            if verdict is not Verdict.DROP:
-                self._submit(proposal.entry)
-        if self.alive and verdict is not Verdict.COMMIT:
+        proposal.submissions = 1
+        if verdict is not Verdict.DROP:
+            self._submit(proposal.entry)
+        if verdict is not Verdict.COMMIT:
             raise OutcomeUnknown("the answer was lost; send the command again with the same request id")
-        while proposal.outcome is None:
-            if not self.alive:
-                raise proposal.unanswered("the replica is stopped")
-            await proposal.stirred()
-        return proposal.outcome
 
     def _submit(self, entry: bytes) -> None:
         if self._cluster.reaches_leader(self.name):
@@ -293,14 +292,13 @@ class MemoryReplica:
         self._stranded.clear()
         self.leadership = Leadership(term=self.leadership.term, leader="", leads=False)
         self._changes.raise_to(self.version + 1)
-        self._proposals.stir()
+        self._proposals.give_up("the replica is stopped")
 
     def learn(self, leadership: Leadership) -> None:
         """Take note of who leads, and catch up with the log if connected."""
         if leadership != self.leadership:
             self.leadership = leadership
             self._changes.raise_to(self.version + 1)
-            self._proposals.stir()
         self.catch_up_after(0.0)
 
     def unload(self) -> None:

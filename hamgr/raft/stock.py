@@ -16,8 +16,8 @@ from collections.abc import Callable
 from hamgr.raft.driver import Driver
 from hamgr.raft.figures import Figures, PeerFigures
 from hamgr.raft.old_core import NOT_TAKEN
+from hamgr.raft.old_proposals import Proposal, Proposals, entry_of
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
-from hamgr.raft.proposals import Proposal, Proposals, entry_of
 from hamgr.raft.settings import StockSettings
 from hamgr.raft.waiting import Changes, SharedBarrier
 from statemachine import codec
