@@ -59,7 +59,11 @@ class Election:
         self._wait_from(now)
 
     def leader_is_alive(self, now: float) -> bool:
-        return now - self._heard_at < self._timers.election_s_min
+        return self.is_recent(self._heard_at, now)
+
+    def is_recent(self, moment: float, now: float) -> bool:
+        """Say whether what was known at `moment` may still hold."""
+        return now - moment < self._timers.election_s_min
 
     def silence_s(self, now: float) -> float:
         """Return how long no leader was heard."""

@@ -1,0 +1,178 @@
+"""What a replica does for those who ask it: commands, linearizable reads, changes of the configuration.
+
+1. On a follower a question goes to the leader. When the leader changes, nothing is known about what the old
+   one was given: a command's answer never comes (send it again, with the same request id), a read's is None.
+2. One change of the configuration at a time, and none before the leader has committed in its own term: else
+   two majorities might not overlap (Ongaro's correction of 2015 to single-server changes).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hamgr.raft.library import REGULAR
+from hamgr.raft.protocol import membership
+from hamgr.raft.protocol.configurations import KIND
+from hamgr.raft.protocol.membership import ChangeRefused, Configuration, ReplicaId
+from hamgr.raft.protocol.messages import Message
+from hamgr.raft.protocol.outbox import Outbox
+from hamgr.raft.protocol.raft import LogEntry
+from hamgr.raft.protocol.reads import ROUND_S_MAX, ReadRounds
+
+if TYPE_CHECKING:
+    from hamgr.raft.core import Core
+
+UNCOMMITTED_MAX = 10_000
+"""Entries that a leader takes without a majority; more would only wait, in memory."""
+FORWARDED_MAX = 10_000
+READ_S_MAX = 2 * ROUND_S_MAX
+
+
+class Clients:
+    """The questions that are open on one replica."""
+
+    def __init__(self, core: "Core", rounds: ReadRounds, outbox: Outbox) -> None:
+        self._core = core
+        self._rounds = rounds
+        self._outbox = outbox
+        self._number = 0
+        self._proposals: dict[int, Callable[[bool], None]] = {}
+        self._reads: dict[int, tuple[float, Callable[[int | None], None]]] = {}
+        self._change: tuple[int, int, Callable[[str], None]] | None = None
+
+    @property
+    def forwarded(self) -> int:
+        """How many commands the leader was given and has not answered."""
+        return len(self._proposals)
+
+    @property
+    def reads(self) -> int:
+        """How many reads wait for the leader's answer."""
+        return len(self._reads)
+
+    def submit(self, entry: bytes, answer: Callable[[bool], None]) -> None:
+        """Hand a command to whoever leads.
+
+        Args:
+            answer: Gets False when the command is certainly in no log, True when a leader has it in its own
+                (which is not yet committed). It may be called at once, later, or never.
+        """
+        core = self._core
+        if core.leads:
+            answer(self._append(entry))
+            return
+        leader = core.leader
+        if leader is None or not core.is_up(leader) or len(self._proposals) >= FORWARDED_MAX:
+            answer(False)
+            return
+        self._number += 1
+        self._proposals[self._number] = answer
+        self._outbox.put(leader, {"type": "propose", "request": self._number, "entry": entry})
+
+    def read_index(self, answer: Callable[[int | None], None]) -> None:
+        """Find the index that a linearizable read has to wait for; None when no leader confirmed one."""
+        core = self._core
+        if core.leads:
+            self._rounds.ask(answer)
+            return
+        leader = core.leader
+        if leader is None or not core.is_up(leader):
+            answer(None)
+            return
+        self._number += 1
+        self._reads[self._number] = (core.now(), answer)
+        self._outbox.put(leader, {"type": "read_index", "request": self._number})
+
+    def change(self, after: Configuration, answer: Callable[[str], None]) -> None:
+        """Bring a new configuration about; only a leader can.
+
+        Args:
+            answer: Gets an empty text when it is committed, else a sentence that says why not.
+        """
+        core = self._core
+        refusal = self._refusal(after)
+        if refusal:
+            answer(refusal)
+            return
+        command = KIND + membership.encode(after)
+        index = core.library.append(command)
+        core.configurations.appended([(command, index, core.term)])
+        self._change = (index, core.term, answer)
+        core.counters["configuration_changes"] += 1
+        core.adopt_configuration()
+
+    def applied_change(self, entry: LogEntry) -> None:
+        """Note that a configuration was committed."""
+        if self._change is not None and self._change[:2] == entry[1:]:
+            (_index, _term, answer), self._change = self._change, None
+            answer("")
+
+    def leader_changed(self) -> None:
+        """End what an old leader was asked."""
+        self._proposals.clear()
+        reads, self._reads = self._reads, {}
+        for _since, answer_read in reads.values():
+            answer_read(None)
+        if self._change is not None and not self._core.leads:
+            (_index, _term, answer), self._change = self._change, None
+            answer(
+                "the leader changed, so that the outcome is not known; look at the members, then try again"
+            )
+
+    def advance(self) -> None:
+        """End what has waited too long."""
+        self._rounds.advance()
+        limit = self._core.now() - READ_S_MAX
+        while self._reads:
+            number, (since, answer) = next(iter(self._reads.items()))
+            if since > limit:
+                break
+            del self._reads[number]
+            answer(None)
+
+    # Messages.
+
+    def take_proposal(self, sender: ReplicaId, message: Message) -> None:
+        taken = self._core.leads and self._append(message["entry"])
+        answer = {"type": "propose_answer", "request": message["request"], "taken": taken}
+        self._outbox.put(sender, answer)
+
+    def take_proposal_answer(self, message: Message) -> None:
+        answer = self._proposals.pop(message["request"], None)
+        if answer is not None:
+            answer(message["taken"])
+
+    def take_read_request(self, sender: ReplicaId, message: Message) -> None:
+        number = message["request"]
+
+        def answer(index: int | None) -> None:
+            self._outbox.put(sender, {"type": "read_index_answer", "request": number, "index": index})
+
+        self._rounds.ask(answer)
+
+    def take_read_answer(self, message: Message) -> None:
+        found = self._reads.pop(message["request"], None)
+        if found is not None:
+            found[1](message["index"])
+
+    def _append(self, entry: bytes) -> bool:
+        core = self._core
+        if core.renounced or core.log.last - core.commit >= UNCOMMITTED_MAX:
+            return False
+        core.library.append(REGULAR + entry)
+        return True
+
+    def _refusal(self, after: Configuration) -> str:
+        core = self._core
+        if not core.leads:
+            return "this replica does not lead; ask the leader"
+        if core.log.term_at(core.commit) != core.term:
+            return "the leader was elected a moment ago; try again"
+        if core.configuration_index > core.commit:
+            return "another change of the members is under way; try again when it is done"
+        if core.me not in after.voter_ids:
+            return "a leader cannot remove itself; hand leadership over first"
+        try:
+            membership.check_change(core.configuration, after)
+        except ChangeRefused as refused:
+            return str(refused)
+        return ""

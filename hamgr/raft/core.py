@@ -1,0 +1,392 @@
+"""One replica's consensus: the library and our rules around it, without sockets, threads or clocks.
+
+1. Each committed command reaches the machine once, in the order of the log, when it is on the disk here.
+2. No promise (acknowledgement, vote) leaves before the journal has it: `settle` syncs, then releases.
+3. A leader counts itself like a follower: what it has not synced it does not commit, since `settle` syncs
+   before the library counts.
+4. `DiskFailed`, `LogBroken` and `SnapshotDamaged` leave every method as they come: the replica must stop, and
+   what it did not say by then it never says.
+
+The owner calls `receive` for what came, `advance` when that is done or `next_at` is due, lets the network
+send, and calls `settle`.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from hamgr.raft.clients import Clients
+from hamgr.raft.collaborators import Machine, Network
+from hamgr.raft.following import Following
+from hamgr.raft.library import NO_OP, REGULAR, Library
+from hamgr.raft.protocol import membership, messages
+from hamgr.raft.protocol.configurations import KIND
+from hamgr.raft.protocol.election import Election, Timers
+from hamgr.raft.protocol.guard import Guard
+from hamgr.raft.protocol.membership import Configuration, ReplicaId
+from hamgr.raft.protocol.messages import Message
+from hamgr.raft.protocol.outbox import Outbox
+from hamgr.raft.protocol.raft import LogEntry
+from hamgr.raft.protocol.reads import ReadRounds
+from hamgr.raft.protocol.replication import Replicator
+from hamgr.raft.protocol.snapshots import Outgoing
+from hamgr.raft.store.folder import Folder
+from hamgr.raft.store.journal import Journal, LogBroken
+from hamgr.raft.store.snapshot import Snapshot
+from statemachine.model import State
+
+TURNS_MAX = 4
+"""How often `settle` syncs before it lets others have their turn."""
+
+
+class Core:
+    """The consensus of one replica; everything on one thread."""
+
+    def __init__(
+        self,
+        *,
+        me: ReplicaId,
+        timers: Timers,
+        quorum_lost_s: float,
+        journal: Journal,
+        folder: Folder,
+        initial: Configuration,
+        network: Network,
+        machine: Machine,
+        clock: Callable[[], float],
+        randomness: random.Random,
+        trailing_entries: int = 1_024,
+    ) -> None:
+        """Take over the settled journal, and restore the stored snapshot.
+
+        Args:
+            initial: In force as long as neither the snapshot nor the log says otherwise.
+            trailing_entries: Kept in the log behind a snapshot, for followers that were away briefly.
+        """
+        self.me = me
+        self.counters: Counter[str] = Counter()
+        self.log = journal
+        self.now = clock
+        self.renounced = ""
+        self._network, self._machine, self._folder = network, machine, folder
+        self._trailing_entries = trailing_entries
+        self._up: set[ReplicaId] = set()
+        self._acquaintances: tuple[int, Configuration] = (-1, Configuration())
+        self._outbox = Outbox(network.send)
+        self._following = Following(self, folder, machine)
+        self._transferring = False
+        self._leader_seen: ReplicaId | None = None
+        self._asked_away_at = float("-inf")
+        self._renounced_at = 0.0
+        self.election = Election(timers, randomness, clock())
+        self.library = Library(
+            me=me,
+            journal=journal,
+            timers=timers,
+            quorum_lost_s=quorum_lost_s,
+            put=self._put,
+            apply=self._apply,
+            may_stand=self._may_stand,
+            on_leads=self._on_leads,
+        )
+        self._timers = timers
+        self.replicator = Replicator(self, timers.heartbeat_s, self._open_snapshot)
+        self._reads = ReadRounds(self)
+        self._clients = Clients(self, self._reads, self._outbox)
+        self._guard = Guard(
+            self,
+            election=self.election,
+            replicator=self.replicator,
+            reads=self._reads,
+            following=self._following,
+            clients=self._clients,
+            take_digest=machine.take_digest,
+        )
+        self.configurations = self._following.start(initial)
+        self.adopt_configuration()
+
+    # What it is.
+
+    @property
+    def term(self) -> int:
+        return self.library.term
+
+    @property
+    def leads(self) -> bool:
+        return self.library.leads
+
+    @property
+    def leader(self) -> ReplicaId | None:
+        """Who leads as far as known here; None when nobody does."""
+        return self.library.leader
+
+    @property
+    def commit(self) -> int:
+        return self.library.commit
+
+    @property
+    def applied(self) -> int:
+        return self.library.applied
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.configurations.current
+
+    @property
+    def configuration_index(self) -> int:
+        return self.configurations.index
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """How many reads and forwarded proposals wait."""
+        return {"reads": self._reads.waiting + self._clients.reads, "forwarded": self._clients.forwarded}
+
+    def quorum_age_s(self) -> float | None:
+        """Return for how long nothing has confirmed who leads (we, or whom we follow); None: nobody does."""
+        if self.leads:
+            return max(0.0, self.now() - self.replicator.quorum_heard_of())
+        return None if self.leader is None else self.election.silence_s(self.now())
+
+    def is_up(self, peer: ReplicaId) -> bool:
+        return peer in self._up
+
+    def lag(self, peer: ReplicaId) -> int | None:
+        """Return how many entries `peer` lacks; None when we do not lead or do not know."""
+        progress = self.replicator.followers.get(peer)
+        return None if progress is None or not progress.match else self.log.last - progress.match
+
+    # Links.
+
+    def peer_up(self, peer: ReplicaId) -> None:
+        """Note a new link to `peer`."""
+        self._up.add(peer)
+        self.replicator.linked(peer)
+
+    def peer_down(self, peer: ReplicaId, *, refused: bool = False) -> None:
+        """Note that the link is gone; `refused`: the host says that nobody listens there any more."""
+        self._up.discard(peer)
+        if refused and peer == self.leader and not self.leads:
+            self.election.lost(self.now())
+
+    def receive(self, sender: ReplicaId, message: object) -> None:
+        """Act on what `sender`, whose identity the link has proved, sent.
+
+        Raises:
+            messages.BadMessage: No replica of ours says that; close the link.
+        """
+        checked = messages.check(message)
+        if checked is None:
+            self.counters["later_types"] += 1
+        else:
+            self._guard.receive(sender, checked)
+            self._note_leader()
+
+    # Turns.
+
+    def advance(self) -> None:
+        """Do what is due and needs no sync: send entries and heartbeats, inquire about an election."""
+        now = self.now()
+        if self.leads:
+            if self.renounced:
+                self._give_leadership_away(now)
+            self.replicator.pump()
+        elif self._may_ever_stand() and now >= self.election.due_at():
+            self._campaign(now)
+        self._clients.advance()
+
+    def settle(self) -> bool:
+        """Sync, release promises, elect, commit and apply; True when there is more to do at once."""
+        for _ in range(TURNS_MAX):
+            self.log.sync()
+            self._outbox.release()
+            self.library.turn()
+            self._note_leader()
+            if not (self.log.dirty or self._outbox.waiting):
+                break
+        if self.leads:
+            self.replicator.pump()
+        self._clients.advance()
+        behind = self.applied < self.commit and not self.library.blocked
+        return behind or self.log.dirty or self._outbox.waiting
+
+    def next_at(self) -> float:
+        """Return the clock's seconds at which `advance` is due, if nothing comes before."""
+        if self.leads:
+            return self.replicator.next_heartbeat_at()
+        return self.election.due_at() if self._may_ever_stand() else float("inf")
+
+    # Clients.
+
+    def submit(self, entry: bytes, answer: Callable[[bool], None]) -> None:
+        """Hand a command to whoever leads; see `Clients.submit`."""
+        self._clients.submit(entry, answer)
+
+    def read_index(self, answer: Callable[[int | None], None]) -> None:
+        """Find the index that a linearizable read has to wait for; see `Clients.read_index`."""
+        self._clients.read_index(answer)
+
+    def change(self, after: Configuration, answer: Callable[[str], None]) -> None:
+        """Bring a new configuration about; see `Clients.change`."""
+        self._clients.change(after, answer)
+
+    def broadcast(self, message: Message) -> None:
+        """Send to every other member."""
+        for replica in self.configuration.ids - {self.me}:
+            self._outbox.put(replica, message)
+
+    def transfer(self, to: ReplicaId | None = None) -> bool:
+        """Ask a follower, the one that has most by default, to stand at once; False when none can win."""
+        candidates = [
+            (progress.match, peer)
+            for peer, progress in self.replicator.followers.items()
+            if self.is_up(peer) and peer in self.configuration.voter_ids and to in (None, peer)
+        ]
+        if not self.leads or not candidates or max(candidates)[0] != self.log.last:
+            return False
+        self._outbox.put(max(candidates)[1], {"type": "timeout_now", "term": self.term})
+        return True
+
+    def renounce(self, reason: str) -> None:
+        """Never lead again in this process; what a leader sends is still stored and acknowledged."""
+        self.renounced = self.renounced or reason
+        self._renounced_at = self.now()
+
+    def resynchronise(self) -> None:
+        """Have the state replaced by the leader's snapshot, as soon as there is a leader that has one."""
+        self._following.want_snapshot()
+
+    # Snapshots.
+
+    def snapshot(self, state: State, index: int) -> Snapshot | None:
+        """Return `state`, as it was right after entry `index`, with its place in the log; None: too early."""
+        entries = self.log.entries_from(index - 1, 1 << 62, 2) if self.log.first < index else []
+        if len(entries) < 2:
+            return None
+        return Snapshot(
+            state=state,
+            before_last=entries[0],
+            last=entries[1],
+            configuration=membership.encode(self.configurations.at(index)),
+        )
+
+    def snapshot_taken(self, snapshot: Snapshot) -> None:
+        """Forget the log behind `snapshot`, which is in force on the disk, but for some entries."""
+        index = min(snapshot.before_last[1], snapshot.last[1] - self._trailing_entries)
+        if index > self.log.first:
+            self.library.cut(index)
+
+    def conclude(self) -> None:
+        """Write down how far is committed, so that the next start need not wait for a leader to see it."""
+        self.log.onOneSecondTimer()
+        self.log.sync()
+
+    def close(self) -> None:
+        """Close the journal; what was not synced is as good as never received."""
+        self.replicator.end()
+        self._following.close()
+        self.library.destroy()
+
+    # For our own parts.
+
+    def send(self, to: ReplicaId, message: Message) -> None:
+        self._outbox.put(to, message)
+
+    def stand_soon(self, *, transfer: bool = False) -> None:
+        self._transferring = transfer
+        self.library.stand_soon()
+
+    def make_acquainted(self, configuration: Configuration, index: int) -> None:
+        """Let in whom a later configuration names; who votes is for the log alone to say."""
+        if index > max(self._acquaintances[0], self.configuration_index):
+            self._acquaintances = (index, configuration)
+            self._reconcile()
+
+    def adopt_configuration(self) -> None:
+        """Act on the configuration that is in force now."""
+        others = self.configuration
+        voters = others.voter_ids - {self.me}
+        self.library.set_members(voters, others.ids - others.voter_ids - {self.me})
+        if self.leads:
+            self.replicator.adopt()
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        index, later = self._acquaintances
+        known = {member.id: member for member in self.configuration.members}
+        if index > self.configuration_index:
+            known |= {member.id: member for member in later.members}
+        known.pop(self.me, None)
+        self._network.reconcile(known)
+
+    def _may_ever_stand(self) -> bool:
+        return not self.renounced and self.me in self.configuration.voter_ids
+
+    def _may_stand(self) -> bool:
+        return self._may_ever_stand() and self.election.may_stand(self.term)
+
+    def _campaign(self, now: float) -> None:
+        """Ask the other voters whether we could win; a voter that is alone need not."""
+        voters = self.configuration.voter_ids
+        if voters == {self.me}:
+            self.election.allow(self.term, now)
+            self.stand_soon()
+            return
+        self.counters["pre_votes"] += 1
+        question = {
+            "type": "pre_vote",
+            "term": self.term + 1,
+            "round": self.election.ask(self.me, self.term, now),
+            "last_log_index": self.log.last,
+            "last_log_term": self.log.last_term,
+        }
+        for voter in voters - {self.me}:
+            self.send(voter, question)
+
+    def _give_leadership_away(self, now: float) -> None:
+        if now - self._renounced_at > self._timers.election_s_max:
+            self.library.step_down()
+        elif now - self._asked_away_at > self._timers.heartbeat_s and self.transfer():
+            self._asked_away_at = now
+
+    def _put(self, to: ReplicaId, message: Message) -> None:
+        """Complete what the library says, and let it out when it may."""
+        match message["type"]:
+            case "next_node_idx":
+                self._following.complete(message)
+            case "request_vote":
+                message["transfer"] = self._transferring
+                self.counters["candidacies"] += 1
+            case "response_vote":
+                pass
+            case other:
+                raise LogBroken(f"the consensus library sends {other}, which is a bug")
+        self._outbox.put(to, message)
+
+    def _apply(self, entry: LogEntry) -> bool:
+        command, index, _term = entry
+        kind = command[:1]
+        if kind == REGULAR:
+            return self._machine.obey(index, command[1:])
+        if kind not in (NO_OP, KIND):
+            return False
+        self._machine.passed(index)
+        if kind == KIND:
+            self._clients.applied_change(entry)
+        return True
+
+    def _on_leads(self, leads: bool) -> None:
+        if leads:
+            self.counters["elections_won"] += 1
+            self._transferring = False
+            self.replicator.begin()
+        else:
+            self.replicator.end()
+
+    def _note_leader(self) -> None:
+        if self.leader != self._leader_seen:
+            self._leader_seen = self.leader
+            self.counters["leader_changes"] += 1
+            self._clients.leader_changed()
+
+    def _open_snapshot(self) -> Outgoing | None:
+        return self._folder.open_snapshot() if self._folder.snapshot_path.exists() else None
