@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from hamgr.raft.port import CannotStart
+from hamgr.raft.store.fit import misfit
 from hamgr.raft.store.journal import Journal
 from hamgr.raft.store.recovery import JournalDamaged, Recovered, recover
 from hamgr.raft.store.snapshot import (
@@ -85,15 +86,9 @@ class Folder:
         """
         snapshot = self._stored_snapshot()
         recovered = self._stored_journal()
-        if recovered is None:
-            if snapshot is not None:
-                raise self._damaged("a snapshot is there but the journal is gone")
-            if identity is not None:
-                raise self._damaged(f"{self.journal_path} is gone")
-        else:
-            if identity not in (None, recovered.header.identity):
-                raise self._damaged(f"{self.journal_path} is the journal of another folder")
-            self._check_that_they_fit(recovered, snapshot)
+        why = misfit(recovered, snapshot, identity)
+        if why:
+            raise self._damaged(why)
         try:
             for left_over in LEFT_OVERS:
                 self._storage.remove(self._path / left_over)
@@ -187,17 +182,6 @@ class Folder:
             return recover(self.journal_path, data)
         except (OSError, JournalDamaged) as error:
             raise self._damaged(str(error)) from error
-
-    def _check_that_they_fit(self, recovered: Recovered, snapshot: Snapshot | None) -> None:
-        log = recovered.entries
-        reach = 0 if snapshot is None else snapshot.last[1]
-        first = log[0][1] if log else 1
-        if first > 1 and reach <= first:
-            raise self._damaged(f"the journal begins at entry {first} and no snapshot leads up to it")
-        if snapshot is not None and reach <= min(recovered.barrier.commit, first + len(log) - 1):
-            place = reach - first
-            if log[place - 1 : place + 1] != [snapshot.before_last, snapshot.last]:
-                raise self._damaged(f"the journal and the snapshot disagree about entry {reach}")
 
     def _damaged(self, what: str) -> CannotStart:
         return CannotStart(

@@ -42,7 +42,17 @@ _MADE = ("identity", "starts", "journal")
 
 
 class IdentityDamaged(ValueError):
-    """The bytes are not what this version writes; the message is half a sentence with the offset."""
+    """The bytes are not what this version writes; the message is half a sentence.
+
+    Attributes:
+        name, offset, what: Which file it is, where the bytes begin that are wrong, and why.
+    """
+
+    def __init__(self, name: str, offset: int, what: str) -> None:
+        super().__init__(f"the file `{name}` is damaged at byte {offset}: {what}")
+        self.name = name
+        self.offset = offset
+        self.what = what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +214,7 @@ def decode_identity(data: bytes) -> Stored:
                     machine=machine,
                     inode=inode,
                 )
-    raise IdentityDamaged("the file `identity` lacks a part")
+    raise IdentityDamaged("identity", _HEAD.size, "it lacks a part")
 
 
 def decode_starts(data: bytes, folder: bytes) -> int:
@@ -212,7 +222,7 @@ def decode_starts(data: bytes, folder: bytes) -> int:
     match _unpacked("starts", _body(data, STARTS_MAGIC, "starts")):
         case [bytes(of), int(starts)] if of == folder:
             return starts
-    raise IdentityDamaged("the file `starts` belongs to another folder")
+    raise IdentityDamaged("starts", _HEAD.size, "it belongs to another folder")
 
 
 def _write_starts(storage: Storage, path: Path, identity: Identity) -> None:
@@ -234,18 +244,16 @@ def _framed(magic: bytes, body: bytes) -> bytes:
 
 def _body(data: bytes, magic: bytes, name: str) -> bytes:
     if not data.startswith(magic) or len(data) < _HEAD.size + _CRC.size:
-        raise IdentityDamaged(f"the file `{name}` is damaged at byte 0: it does not begin as it should")
+        raise IdentityDamaged(name, 0, "it does not begin as it should")
     if crc32c(data[: -_CRC.size]) != _CRC.unpack_from(data, len(data) - _CRC.size)[0]:
-        raise IdentityDamaged(
-            f"the file `{name}` is damaged somewhere in bytes 0 to {len(data)}: its checksum does not match"
-        )
+        raise IdentityDamaged(name, 0, f"the checksum of its {len(data)} bytes does not match")
     _magic, version, size = _HEAD.unpack_from(data)
     if version != FORMAT:
         raise IdentityDamaged(
-            f"the format of the file `{name}` is {version}, and this version of hamgr reads {FORMAT} only"
+            name, len(magic), f"its format is {version}, and this version of hamgr reads {FORMAT} only"
         )
     if len(data) != _HEAD.size + size + _CRC.size:
-        raise IdentityDamaged(f"the file `{name}` is damaged at byte {len(data)}: it is too short or long")
+        raise IdentityDamaged(name, _HEAD.size - _CRC.size, "it is longer or shorter than it says")
     return data[_HEAD.size : -_CRC.size]
 
 
@@ -253,7 +261,7 @@ def _unpacked(name: str, body: bytes) -> object:
     try:
         return msgpack.unpackb(body)
     except (ValueError, msgpack.UnpackException) as error:
-        raise IdentityDamaged(f"the file `{name}` cannot be decoded: {error}") from error
+        raise IdentityDamaged(name, _HEAD.size, f"it cannot be decoded: {error}") from error
 
 
 def _hash_of_machine(machine_id: Path, cluster: str) -> bytes:

@@ -32,10 +32,16 @@ SECTOR_BYTES = 512
 
 
 class JournalDamaged(ValueError):
-    """The journal cannot be trusted; the message names the file and the offset."""
+    """The journal cannot be trusted; the message names the file and the offset.
+
+    Attributes:
+        offset, what: The same in parts.
+    """
 
     def __init__(self, path: Path, offset: int, what: str) -> None:
         super().__init__(f"{path} is damaged at byte {offset}: {what}")
+        self.offset = offset
+        self.what = what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

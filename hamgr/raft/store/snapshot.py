@@ -30,7 +30,15 @@ HEADER_BYTES = _FIELDS.size + _CRC.size
 
 
 class SnapshotDamaged(ValueError):
-    """The bytes are not a whole snapshot that this version can read; the message is half a sentence."""
+    """The bytes are not a whole snapshot that this version can read; the message is half a sentence.
+
+    Attributes:
+        offset: Where the bytes begin that are wrong.
+    """
+
+    def __init__(self, what: str, offset: int = 0) -> None:
+        super().__init__(what)
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +113,10 @@ def checked_parts(data: bytes) -> tuple[bytes, bytes]:
         return _parts_of_format_1(data)
     header = decode_header(data)
     if len(data) != header.size_bytes:
-        raise SnapshotDamaged(f"it has {len(data)} bytes instead of {header.size_bytes}")
+        raise SnapshotDamaged(f"it has {len(data)} bytes instead of {header.size_bytes}", len(data))
     if hashlib.sha256(memoryview(data)[HEADER_BYTES:]).digest() != header.digest:
-        raise SnapshotDamaged(f"the checksum of bytes {HEADER_BYTES} to {len(data)} does not match")
+        what = f"the checksum of bytes {HEADER_BYTES} to {len(data)} does not match"
+        raise SnapshotDamaged(what, HEADER_BYTES)
     end = HEADER_BYTES + header.place_bytes
     return data[HEADER_BYTES:end], data[end:]
 
@@ -130,7 +139,7 @@ def decode_header(data: bytes) -> Header:
 def _parts_of_format_1(data: bytes) -> tuple[bytes, bytes]:
     begin = len(FORMAT_1_MAGIC) + DIGEST_BYTES
     if hashlib.sha256(memoryview(data)[begin:]).digest() != data[len(FORMAT_1_MAGIC) : begin]:
-        raise SnapshotDamaged(f"the checksum of bytes {begin} to {len(data)} does not match")
+        raise SnapshotDamaged(f"the checksum of bytes {begin} to {len(data)} does not match", begin)
     try:
         state, last, before_last = msgpack.unpackb(data[begin:], raw=False, max_bin_len=len(data))
         return bytes(msgpack.packb([last, before_last, b""])), _bytes(state)

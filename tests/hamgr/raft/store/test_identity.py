@@ -153,7 +153,7 @@ def test_a_journal_that_is_gone_or_another_is_refused(path, machine, made, tmp_p
 def test_starts_that_are_gone_or_of_another_folder_are_refused(path, machine, made, tmp_path):
     create(tmp_path / "other", cluster=CLUSTER, replica=OTHER, machine_id=machine)
     (path / "starts").write_bytes((tmp_path / "other" / "starts").read_bytes())
-    assert "`starts` belongs to another folder" in refusal(path, machine)
+    assert "`starts` is damaged at byte 16: it belongs to another folder" in refusal(path, machine)
     (path / "starts").unlink()
     assert f"{path / 'starts'} is gone" in refusal(path, machine)
 
@@ -238,9 +238,8 @@ def test_a_later_format_is_refused_naming_both(path, machine, made, name, monkey
     monkeypatch.undo()
     begin(path, made)
     (path / name).write_bytes(later)
-    assert f"format of the file `{name}` is 7, and this version of hamgr reads 1 only" in refusal(
-        path, machine
-    )
+    why = refusal(path, machine)
+    assert f"`{name}` is damaged at byte 8: its format is 7, and this version of hamgr reads 1 only" in why
 
 
 @pytest.mark.parametrize("seed", range(40))
