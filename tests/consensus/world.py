@@ -1,0 +1,280 @@
+"""One seeded world: hosts, network, people and a storm; and the verdict on what happened.
+
+`judge(seed)` builds it, lets it storm, calms it, waits until a write is acknowledged and all are alike, and
+returns what broke.
+"""
+
+import tempfile
+import traceback
+import uuid
+import zlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from unittest import mock
+
+from hamgr.raft.protocol import replication, snapshots
+from hamgr.raft.protocol.membership import Configuration, Member, ReplicaId
+from hamgr.raft.settings import Timers
+from tests.consensus.clients import NEW_KIND, Clients
+from tests.consensus.figures import Figures
+from tests.consensus.hosts import Host
+from tests.consensus.laws import Broken, Laws
+from tests.consensus.network import Link, Network
+from tests.consensus.operators import Operators
+from tests.consensus.peace import Peace
+from tests.consensus.schedule import Schedule
+from tests.consensus.storm import Storm
+from tests.consensus.trail import Trail
+
+STORM_S = 8.0
+PROGRESS_S_MAX = 5.0
+"""From the end of the last fault to an acknowledged write."""
+CONVERGED_S_MAX = 10.0
+NAMES = "abcdefg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a world is like; drawn from its seed unless it is given.
+
+    Attributes:
+        voters: At the beginning.
+        spares: Hosts that may be added.
+        clients: People who write and read.
+        changes: Operators change the members and hand leadership over.
+        old_one: One replica does not know all commands, until it is upgraded.
+        peace: Instead of a storm, one replica at a time is cut off from a healthy majority and comes back.
+        compact_every: Entries between two snapshots.
+        watching: The laws look inside, too.
+    """
+
+    voters: int = 3
+    spares: int = 0
+    clients: int = 3
+    changes: bool = False
+    old_one: bool = False
+    peace: bool = False
+    compact_every: int = 20
+    trailing_entries: int = 4
+    storm_s: float = STORM_S
+    watching: bool = True
+
+    @classmethod
+    def drawn(cls, random: Random, **given: object) -> "Plan":
+        drawn = {
+            "voters": random.choice((3, 3, 3, 5, 5, 2, 4, 1)),
+            "spares": random.choice((0, 0, 1, 2)),
+            "clients": random.choice((2, 4, 8)),
+            "changes": random.random() < 0.5,
+            "old_one": random.random() < 0.1,
+            "peace": random.random() < 0.15,
+            "compact_every": random.choice((12, 25, 80)),
+            "trailing_entries": random.choice((0, 5, 30)),
+        }
+        if drawn["peace"]:  # who is promoted or handed leadership may disturb
+            drawn |= {"changes": False, "spares": 0}
+        return cls(**{**drawn, **given})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a world.
+
+    Attributes:
+        law: The law that it broke; empty when all is well.
+        trace: Digest of every message that arrived, with its time.
+    """
+
+    seed: int
+    law: str
+    how: str
+    step: int
+    last: tuple[str, ...] = field(repr=False)
+    figures: Figures
+    trace: int
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}, step {self.step}: {self.law}: {self.how}\n"
+            + "\n".join(self.last)
+            + f"\nreplay it: python -m tests.consensus --from {self.seed} --seeds 1 --verbose"
+        )
+
+
+class World:
+    """Everything that there is under one seed; close it."""
+
+    def __init__(
+        self, seed: int, folder: Path, plan: Plan, *, tell: Callable[[str], None] | None = None
+    ) -> None:
+        self.plan = plan
+        self.seed = f"world {seed}"
+        self.random = Random(self.seed)
+        self.schedule = Schedule()
+        self.figures = Figures(runs=1)
+        self.trail = Trail(lambda: self.schedule.now, tell)
+        self.trace = 0
+        self.by_name: dict[str, Host] = {}
+        self.laws = Laws(self.trail, self.figures, self.by_name, watching=plan.watching)
+        self.network = Network(self.schedule, self.seed, self._carried)
+        self.timers = Timers()
+        self.hosts = [self._host(name, folder) for name in NAMES[: plan.voters + plan.spares]]
+        self.founders = self.hosts[: plan.voters]
+        initial = Configuration(tuple(host.member for host in self.founders))
+        for host in self.founders:
+            host.initial = initial
+        parts = self.network, self.schedule, self.figures, self.trail
+        self.storm = Storm(self.seed, self.hosts, *parts)
+        self.peace = Peace(self.seed, self.hosts, self.storm, *parts)
+        self.clients = Clients(self.seed, self.hosts, self.schedule, self.laws, self.figures)
+        self.operators = Operators(self.seed, self.hosts, self.schedule, self.figures, self.trail)
+
+    def _host(self, name: str, folder: Path) -> Host:
+        member = Member(
+            id=ReplicaId(str(uuid.UUID(int=self.random.getrandbits(128)))), name=name, raft=f"{name}:1"
+        )
+        host = Host(
+            member,
+            folder,
+            self.seed,
+            timers=self.timers,
+            schedule=self.schedule,
+            network=self.network,
+            laws=self.laws,
+            trail=self.trail,
+            fell=self._fell,
+            compact_every=self.plan.compact_every,
+            trailing_entries=self.plan.trailing_entries,
+        )
+        self.network.attach(host)
+        self.by_name[name] = host
+        return host
+
+    def _fell(self, host: Host) -> None:
+        self.storm.revive(host)
+
+    def _carried(self, link: Link, data: bytes) -> None:
+        key = f"{self.schedule.now:.9f} {link.source.name}{link.target.name} {len(data)}"
+        self.trace = zlib.crc32(key.encode(), self.trace)
+
+    def close(self) -> None:
+        for host in self.hosts:
+            if host.alive:
+                host.kill()
+
+    # The story.
+
+    def begin(self) -> None:
+        for host in self.founders:
+            host.start()
+
+    def run(self) -> None:
+        """Everything from the first start to the last comparison.
+
+        Raises:
+            Broken: A law did not hold.
+        """
+        plan = self.plan
+        if plan.old_one:
+            self.random.choice(self.hosts).unknown = NEW_KIND
+        self.begin()
+        self.clients.new_kind = plan.old_one
+        self.clients.begin(plan.clients)
+        if plan.changes:
+            self.operators.begin()
+        if plan.peace:
+            self.peace.begin()
+        else:
+            self.storm.begin()
+        self.schedule.run_until(plan.storm_s)
+        self.calm()
+        self.settle()
+        self.figures.virtual_s += self.schedule.now
+
+    def calm(self) -> None:
+        """End all faults and all work; install the last version everywhere."""
+        self.clients.stop()
+        self.operators.stop()
+        self.peace.stop()
+        self.storm.calm()
+        for host in self.hosts:
+            if host.unknown is not None:
+                host.unknown = None
+                if host.alive:
+                    self.storm.strike(host, power_too=False, down_s=0.0)
+
+    def settle(self) -> None:
+        """Demand a write, then that all members are alike."""
+        began = self.schedule.now
+        write = self.clients.write(give_up_s=2 * PROGRESS_S_MAX)
+        if self.schedule.run_while(lambda: not write.answered, seconds_max=PROGRESS_S_MAX):
+            self.laws.break_("a write is acknowledged soon after all faults have ended", self.standing())
+        self.figures.progress_s_max = self.schedule.now - began
+        if self.schedule.run_while(lambda: not self.is_alike(), seconds_max=CONVERGED_S_MAX):
+            self.laws.break_("all members become alike soon after all faults have ended", self.standing())
+        self.figures.converged_s_max = self.schedule.now - began
+        for host in self.members():
+            self.laws.ends(host.name, host.machine.state)
+
+    def leader(self) -> Host | None:
+        """Return who leads in the latest term."""
+        leaders = [host for host in self.hosts if host.core is not None and host.core.leads]
+        return max(leaders, key=lambda host: host.core.term) if leaders else None
+
+    def members(self) -> list[Host]:
+        leader = self.leader()
+        if leader is None:
+            return []
+        return [host for host in self.hosts if host.id in leader.core.configuration.ids]
+
+    def is_alike(self) -> bool:
+        """Say whether all members have applied everything that is committed anywhere."""
+        last = max((host.core.commit for host in self.hosts if host.core is not None), default=0)
+        members = self.members()
+        return bool(members) and all(
+            host.core is not None and host.machine.index >= last and host.core.log.last == last
+            for host in members
+        )
+
+    def standing(self) -> str:
+        return "; ".join(
+            f"{host.name} term {host.core.term} log {host.core.log.first}..{host.core.log.last} commit"
+            f" {host.core.commit} applied {host.machine.index}{' leads' if host.core.leads else ''}"
+            if host.core is not None
+            else f"{host.name} is down {host.stopped}"
+            for host in self.hosts
+        )
+
+
+def judge(
+    seed: int, *, tell: Callable[[str], None] | None = None, plan: Plan | None = None, **given: object
+) -> Verdict:
+    """Run the world of `seed`; what it is like is drawn from the seed, but for what is `given`."""
+    plan = plan or Plan.drawn(Random(f"plan {seed}"), **given)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hamgr-consensus-")))
+        stack.enter_context(mock.patch.object(snapshots, "PIECE_BYTES", 900))
+        stack.enter_context(mock.patch.object(replication, "BATCH_BYTES", 600))
+        world = World(seed, folder, plan, tell=tell)
+        stack.callback(world.close)
+        law = how = ""
+        who: tuple[str, ...] = ()
+        try:
+            world.run()
+        except Broken as broken:
+            law, how, who = broken.law, broken.how, broken.who
+        except Exception as error:  # noqa: BLE001 - whatever the product raises unasked is a broken law
+            law = "nothing raises but what is documented"
+            how = "".join(traceback.format_exception(error)[-3:]).strip()
+        return Verdict(
+            seed=seed,
+            law=law,
+            how=how,
+            step=world.schedule.steps,
+            last=tuple(world.trail.last(*who)) if law else (),
+            figures=world.figures,
+            trace=world.trace,
+        )
