@@ -311,10 +311,12 @@ class Core:
         self._reconcile()
 
     def _reconcile(self) -> None:
+        """Keep links to whom any configuration names that is in force, or may be in force again."""
         index, later = self._acquaintances
-        known = {member.id: member for member in self.configuration.members}
+        named = [self.configurations.at(self.commit), self.configuration]
         if index > self.configuration_index:
-            known |= {member.id: member for member in later.members}
+            named.append(later)
+        known = {member.id: member for configuration in named for member in configuration.members}
         known.pop(self.me, None)
         self._network.reconcile(known)
 
@@ -371,6 +373,7 @@ class Core:
             return False
         self._machine.passed(index)
         if kind == KIND:
+            self._reconcile()
             self._clients.applied_change(entry)
         return True
 

@@ -41,11 +41,13 @@ class Election:
         self._asked_in_term = -1
         self._granted: set[ReplicaId] = set()
         self._may_stand_in: int | None = None
+        self._has_made_way = False
 
     def heard(self, now: float) -> None:
         """Note a sign of life from the leader of the current term."""
         self._heard_at = now
         self._asked_in_term = -1
+        self._has_made_way = False
         self._wait_from(now)
 
     def lost(self, now: float) -> None:
@@ -55,8 +57,17 @@ class Election:
         self._patience_s = self._draw(0.0, self._timers.heartbeat_s)
 
     def deferred(self, now: float) -> None:
-        """Note that another one was told it may win, or got our vote: it goes first."""
+        """Note that another one stands for election: it goes first."""
         self._wait_from(now)
+
+    def made_way(self, now: float) -> None:
+        """Note that another one was told that it may win, and let it go first, but once in each silence.
+
+        It may be unable to win, and would keep us from standing if we made way every time.
+        """
+        if not self._has_made_way:
+            self._has_made_way = True
+            self._wait_from(now)
 
     def leader_is_alive(self, now: float) -> bool:
         return self.is_recent(self._heard_at, now)

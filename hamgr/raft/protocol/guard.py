@@ -237,7 +237,7 @@ class Guard:
         theirs, ours = (message["last_log_term"], message["last_log_index"]), (log.last_term, log.last)
         granted = not alive and message["term"] > core.term and theirs >= ours
         if granted:
-            self._election.deferred(core.now())
+            self._election.made_way(core.now())
         core.send(
             sender,
             {
