@@ -73,10 +73,7 @@ class Folder:
         os.close(self._lock)
 
     def settle(self, identity: bytes | None = None) -> Journal:
-        """Check what is stored, and return the journal, without what the snapshot holds already.
-
-        A process that dies between its snapshot and the cut of its log leaves more than the library wants
-        to find: it would drop the whole journal, entries after the snapshot included.
+        """Check what is stored, and return the journal; it may hold entries that the snapshot holds too.
 
         Args:
             identity: Which journal it must be; None: any, and a new one if there is none.
@@ -98,14 +95,9 @@ class Folder:
                     self.journal_path,
                     recovered.dropped_bytes,
                 )
-            journal = Journal(self._storage, self.journal_path, recovered)
-            if snapshot is not None and journal.first < snapshot.before_last[1] < journal.last:
-                place = snapshot.before_last[1] - journal.first
-                if journal[place : place + 2] == [snapshot.before_last, snapshot.last]:
-                    journal.deleteEntriesTo(place)
+            return Journal(self._storage, self.journal_path, recovered)
         except (OSError, DiskFailed) as error:
             raise CannotStart(f"the data folder {self._path} cannot be written: {error}") from error
-        return journal
 
     def load(self) -> Snapshot:
         """Return the stored snapshot, or raise `SnapshotDamaged`."""

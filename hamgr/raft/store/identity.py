@@ -17,7 +17,7 @@ import hmac
 import os
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgpack
@@ -179,15 +179,13 @@ def begin(path: Path, identity: Identity, storage: Storage | None = None) -> Ide
     Raises:
         CannotStart: It could not be written; whether it counts is not known, and does not matter.
     """
-    begun = Identity(
-        cluster=identity.cluster,
-        replica=identity.replica,
-        folder=identity.folder,
-        starts=identity.starts + 1,
-    )
+    storage = storage or Storage()
     try:
-        _write_starts(storage or Storage(), path, begun)
-    except OSError as error:
+        # Read again: before the folder was locked, another process may have counted a start of its own.
+        starts = decode_starts(storage.read(path / "starts"), identity.folder)
+        begun = replace(identity, starts=starts + 1)
+        _write_starts(storage, path, begun)
+    except (OSError, IdentityDamaged) as error:
         raise CannotStart(f"the data folder {path} cannot be written: {error}") from error
     return begun
 

@@ -105,9 +105,12 @@ def test_what_is_written_today_is_what_was_written_then(tmp_path):
     _place, encoded = checked_parts(golden("snapshot-2"))
     assert encode_parts(decode_snapshot(golden("snapshot-2")), encoded) == golden("snapshot-2")
     assert STORED.encode() == golden("identity-1")
-    found = identities.Identity(cluster=CLUSTER, replica=ONE, folder=FOLDER, starts=41)
-    identities.begin(tmp_path, found)
-    assert (tmp_path / "starts").read_bytes() == golden("starts-1")
+    (tmp_path / "starts").write_bytes(golden("starts-1"))
+    identities.begin(tmp_path, identities.Identity(cluster=CLUSTER, replica=ONE, folder=FOLDER))
+    begun = (tmp_path / "starts").read_bytes()
+    assert decode_starts(begun, FOLDER) == 43
+    assert len(begun) == len(golden("starts-1"))
+    assert begun[:-5] == golden("starts-1")[:-5]
 
 
 @pytest.mark.parametrize("name", ["journal", "snapshot", "identity"])

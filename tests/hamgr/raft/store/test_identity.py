@@ -230,14 +230,11 @@ def test_every_flipped_bit_every_cut_and_every_byte_too_many_is_refused(path, ma
 
 
 @pytest.mark.parametrize("name", ["identity", "starts"])
-def test_a_later_format_is_refused_naming_both(path, machine, made, name, monkeypatch):
-    stored = identities.decode_identity((path / "identity").read_bytes())
+def test_a_later_format_is_refused_naming_both(path, machine, made, name, monkeypatch, tmp_path):
     monkeypatch.setattr(identities, "FORMAT", 7)
-    begin(path, made)
-    later = {"identity": stored.encode(), "starts": (path / "starts").read_bytes()}[name]
+    create(tmp_path / "later", **WHO, machine_id=machine)
     monkeypatch.undo()
-    begin(path, made)
-    (path / name).write_bytes(later)
+    (path / name).write_bytes((tmp_path / "later" / name).read_bytes())
     why = refusal(path, machine)
     assert f"`{name}` is damaged at byte 8: its format is 7, and this version of hamgr reads 1 only" in why
 
@@ -270,3 +267,9 @@ def test_no_file_stays_open(path, machine, made):
     with pytest.raises(CannotStart):
         create(path, **WHO, machine_id=machine)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_start_that_another_process_counted_meanwhile_is_not_counted_again(path, machine, made):
+    known = load(path, **WHO, machine_id=machine)
+    begin(path, load(path, **WHO, machine_id=machine))
+    assert begin(path, known).starts == 2
