@@ -54,8 +54,8 @@ def measured(directory: Path, *, commands: int, nodes: int) -> Found:
         loading_s = time.monotonic() - begun_s
         side.wait_until_caught_up()
         leader = side.leader()
-        follower = next(member for member in side.members if member != leader)
-        returns = [_restart(side, member) for member in (follower, side.leader())]
+        returns = [_restart(side, next(member for member in side.members if member != leader))]
+        returns.append(_restart(side, side.leader()))  # it may be another one by now
         return Found(commands=commands, nodes=nodes, loading_s=loading_s, returns=returns)
 
 
