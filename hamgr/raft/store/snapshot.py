@@ -113,7 +113,9 @@ def checked_parts(data: bytes) -> tuple[bytes, bytes]:
         return _parts_of_format_1(data)
     header = decode_header(data)
     if len(data) != header.size_bytes:
-        raise SnapshotDamaged(f"it has {len(data)} bytes instead of {header.size_bytes}", len(data))
+        raise SnapshotDamaged(
+            f"it has {len(data)} bytes instead of {header.size_bytes}", min(len(data), header.size_bytes)
+        )
     if hashlib.sha256(memoryview(data)[HEADER_BYTES:]).digest() != header.digest:
         what = f"the checksum of bytes {HEADER_BYTES} to {len(data)} does not match"
         raise SnapshotDamaged(what, HEADER_BYTES)
@@ -137,9 +139,9 @@ def decode_header(data: bytes) -> Header:
 
 
 def _parts_of_format_1(data: bytes) -> tuple[bytes, bytes]:
-    begin = len(FORMAT_1_MAGIC) + DIGEST_BYTES
-    if hashlib.sha256(memoryview(data)[begin:]).digest() != data[len(FORMAT_1_MAGIC) : begin]:
-        raise SnapshotDamaged(f"the checksum of bytes {begin} to {len(data)} does not match", begin)
+    first, begin = len(FORMAT_1_MAGIC), len(FORMAT_1_MAGIC) + DIGEST_BYTES
+    if hashlib.sha256(memoryview(data)[begin:]).digest() != data[first:begin]:
+        raise SnapshotDamaged(f"bytes {first} to {len(data)} and their checksum do not match", first)
     try:
         state, last, before_last = msgpack.unpackb(data[begin:], raw=False, max_bin_len=len(data))
         return bytes(msgpack.packb([last, before_last, b""])), _bytes(state)

@@ -6,7 +6,7 @@ import pytest
 
 from hamgr.raft.store import snapshot as snapshots
 from hamgr.raft.store.folder import Folder
-from hamgr.raft.store.snapshot import Snapshot, SnapshotDamaged, decode_snapshot, encode_snapshot
+from hamgr.raft.store.snapshot import Snapshot, SnapshotDamaged, encode_snapshot
 from hamgr.raft.store.storage import DiskFailed
 from statemachine import machine
 from statemachine.model import State
@@ -183,15 +183,3 @@ def test_a_snapshot_that_cannot_be_staged_leaves_no_half_file(folder, storage):
     with pytest.raises(OSError, match="as the test wants"):
         folder.stage(encode_snapshot(snapshot_of("another")), "new")
     assert files(folder) == before
-
-
-def test_a_snapshot_keeps_the_configuration_and_names_a_later_format(monkeypatch):
-    snapshot = snapshot_of("a")
-    assert decode_snapshot(encode_snapshot(snapshot)).configuration == b"who"
-    monkeypatch.setattr(snapshots, "FORMAT", 3)
-    later = encode_snapshot(snapshot)
-    monkeypatch.undo()
-    with pytest.raises(
-        SnapshotDamaged, match="its format is 3, and this version of hamgr reads 1 and 2 only"
-    ):
-        decode_snapshot(later)
