@@ -13,10 +13,10 @@ from hamgr.raft.library import REGULAR
 from hamgr.raft.protocol import membership
 from hamgr.raft.protocol.configurations import KIND
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, ReplicaId
-from hamgr.raft.protocol.messages import Message
+from hamgr.raft.protocol.messages import ENTRY_BYTES_MAX, Message
 from hamgr.raft.protocol.outbox import Outbox
 from hamgr.raft.protocol.raft import LogEntry
-from hamgr.raft.protocol.reads import ROUND_S_MAX, ReadRounds
+from hamgr.raft.protocol.reads import READS_MAX, ROUND_S_MAX, ReadRounds
 
 if TYPE_CHECKING:
     from hamgr.raft.core import Core
@@ -25,17 +25,24 @@ UNCOMMITTED_MAX = 10_000
 """Entries that a leader takes without a majority; more would only wait, in memory."""
 FORWARDED_MAX = 10_000
 READ_S_MAX = 2 * ROUND_S_MAX
+PROPOSAL_S_MAX = 5.0
+"""The answer to a forwarded command is not waited for any longer; it may have been lost with a link."""
 
 
 class Clients:
     """The questions that are open on one replica."""
 
-    def __init__(self, core: "Core", rounds: ReadRounds, outbox: Outbox) -> None:
+    def __init__(self, core: "Core", rounds: ReadRounds, outbox: Outbox, first_number: int) -> None:
+        """Number the questions from `first_number` on.
+
+        It should be random: an answer to what this replica asked before a restart must not be taken for
+        the answer to what it asks now.
+        """
         self._core = core
         self._rounds = rounds
         self._outbox = outbox
-        self._number = 0
-        self._proposals: dict[int, Callable[[bool], None]] = {}
+        self._number = first_number
+        self._proposals: dict[int, tuple[float, Callable[[bool], None]]] = {}
         self._reads: dict[int, tuple[float, Callable[[int | None], None]]] = {}
         self._change: tuple[int, int, Callable[[str], None]] | None = None
 
@@ -65,7 +72,7 @@ class Clients:
             answer(False)
             return
         self._number += 1
-        self._proposals[self._number] = answer
+        self._proposals[self._number] = core.now(), answer
         self._outbox.put(leader, {"type": "propose", "request": self._number, "entry": entry})
 
     def read_index(self, answer: Callable[[int | None], None]) -> None:
@@ -75,7 +82,7 @@ class Clients:
             self._rounds.ask(answer)
             return
         leader = core.leader
-        if leader is None or not core.is_up(leader):
+        if leader is None or not core.is_up(leader) or len(self._reads) >= READS_MAX:
             answer(None)
             return
         self._number += 1
@@ -128,6 +135,12 @@ class Clients:
                 break
             del self._reads[number]
             answer(None)
+        limit = self._core.now() - PROPOSAL_S_MAX
+        while self._proposals:
+            number, (since, _answer) = next(iter(self._proposals.items()))
+            if since > limit:
+                break
+            del self._proposals[number]
 
     # Messages.
 
@@ -137,9 +150,9 @@ class Clients:
         self._outbox.put(sender, answer)
 
     def take_proposal_answer(self, message: Message) -> None:
-        answer = self._proposals.pop(message["request"], None)
-        if answer is not None:
-            answer(message["taken"])
+        found = self._proposals.pop(message["request"], None)
+        if found is not None:
+            found[1](message["taken"])
 
     def take_read_request(self, sender: ReplicaId, message: Message) -> None:
         number = message["request"]
@@ -156,9 +169,10 @@ class Clients:
 
     def _append(self, entry: bytes) -> bool:
         core = self._core
-        if core.renounced or core.log.last - core.commit >= UNCOMMITTED_MAX:
+        command = REGULAR + entry
+        if core.renounced or core.log.last - core.commit >= UNCOMMITTED_MAX or len(command) > ENTRY_BYTES_MAX:
             return False
-        core.library.append(REGULAR + entry)
+        core.library.append(command)
         return True
 
     def _refusal(self, after: Configuration) -> str:
@@ -167,7 +181,7 @@ class Clients:
             return "this replica does not lead; ask the leader"
         if core.log.term_at(core.commit) != core.term:
             return "the leader was elected a moment ago; try again"
-        if core.configuration_index > core.commit:
+        if core.configuration_index > core.commit or self._change is not None:
             return "another change of the members is under way; try again when it is done"
         if core.me not in after.voter_ids:
             return "a leader cannot remove itself; hand leadership over first"

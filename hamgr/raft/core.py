@@ -92,7 +92,7 @@ class Core:
         self._timers = timers
         self.replicator = Replicator(self, timers.heartbeat_s, self._open_snapshot)
         self._reads = ReadRounds(self)
-        self._clients = Clients(self, self._reads, self._outbox)
+        self._clients = Clients(self, self._reads, self._outbox, randomness.getrandbits(48))
         self._guard = Guard(
             self,
             election=self.election,

@@ -16,6 +16,8 @@ Answer = Callable[[int | None], None]
 
 ROUND_S_MAX = 0.5
 """Answers that take longer than this mean that the majority is gone."""
+READS_MAX = 10_000
+"""Readers that wait; who comes then has to ask again."""
 
 
 class ReadRounds:
@@ -24,6 +26,7 @@ class ReadRounds:
     def __init__(self, raft: Raft) -> None:
         self._raft = raft
         self._waiting: list[Answer] = []
+        self._waiting_since = 0.0
         self._round = 0
         self._term = -1
         self._index = 0
@@ -38,9 +41,11 @@ class ReadRounds:
 
     def ask(self, answer: Answer) -> None:
         """Have `answer` called with an index, or with None when leadership could not be confirmed."""
-        if not self._raft.leads:
+        if not self._raft.leads or len(self._waiting) >= READS_MAX:
             answer(None)
             return
+        if not self._waiting:
+            self._waiting_since = self._raft.now()
         self._waiting.append(answer)
         self._begin()
 
@@ -51,7 +56,7 @@ class ReadRounds:
             not raft.leads or raft.term != self._term or raft.now() - self._begun_at > ROUND_S_MAX
         ):
             self._end(None)
-        if self._waiting and not raft.leads:
+        if self._waiting and (not raft.leads or raft.now() - self._waiting_since > 2 * ROUND_S_MAX):
             waiting, self._waiting = self._waiting, []
             for answer in waiting:
                 answer(None)

@@ -1,0 +1,36 @@
+import pytest
+
+from tests.hamgr.raft.protocol.kit import THREE, A, Clock, Replica, library_clock
+
+
+@pytest.fixture
+def clock():
+    clock = Clock()
+    with library_clock(clock):
+        yield clock
+
+
+@pytest.fixture
+def make(clock, tmp_path):
+    """Makes replicas of one cluster; `make(initial=..., me=...)`."""
+    made = []
+
+    def one(initial=THREE, me=A):
+        made.append(Replica(tmp_path / f"{me.name}{len(made)}", clock, initial, me))
+        return made[-1]
+
+    yield one
+    for replica in made:
+        replica.stop()
+
+
+@pytest.fixture
+def replica(make):
+    """One of three, which follows."""
+    return make()
+
+
+@pytest.fixture
+def leader(replica):
+    """One of three, elected, with the first entry of its term committed."""
+    return replica.lead()
