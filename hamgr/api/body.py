@@ -28,6 +28,11 @@ async def read_bytes(request: web.Request, *, bytes_max: int) -> bytes:
     """
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
+    if request.content.is_eof() and request.content.exception() is None:  # as most: all came with the head
+        data = request.content.read_nowait()
+        if len(data) > bytes_max:
+            raise _too_large(bytes_max)
+        return data
     chunks: list[bytes] = []
     size = 0
     try:
@@ -75,7 +80,7 @@ def parse_json(data: bytes) -> Any:
         line, column = _position(data[: error.start].decode("utf-8", "replace"))
         raise _bad_json("is not UTF-8", line, column) from error
     try:
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_twins)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _bad_json(error.msg[0].lower() + error.msg[1:], error.lineno, error.colno) from error
     except RecursionError as error:
@@ -106,6 +111,10 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"has the key {key[:100]!a} twice in one object")
         found[key] = value
     return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_twins)
+"""Kept: to make one takes longer than to use it."""
 
 
 def _check(value: Any, pointer: str, depth: int) -> None:
