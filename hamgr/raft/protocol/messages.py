@@ -48,6 +48,10 @@ def _entry(value: object) -> bool:
     return type(value) is bytes and 0 < len(value) <= ENTRY_BYTES_MAX
 
 
+def _command(value: object) -> bool:
+    return type(value) is bytes and len(value) < ENTRY_BYTES_MAX
+
+
 def _piece(value: object) -> bool:
     return type(value) is bytes and len(value) <= PIECE_BYTES_MAX
 
@@ -113,7 +117,7 @@ KINDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     # Whom a member should let in, told to one that has missed a change; it counts for nothing else.
     "members": {"index": _number, "configuration": _entry},
     # Clients of a follower.
-    "propose": {"request": _number, "entry": _entry},
+    "propose": {"request": _number, "entry": _command},
     "propose_answer": {"request": _number, "taken": _flag},
     "read_index": {"request": _number},
     "read_index_answer": {"request": _number, "index": _number_or_none},
