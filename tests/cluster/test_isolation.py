@@ -1,0 +1,210 @@
+"""Replicas that lose each other: who may go on, who must stop and how soon, and who must not be disturbed.
+
+Cuts lie between the replicas only: clients reach all of them all the time, and so see whatever is wrong.
+"""
+
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.cluster.harness import Answer
+from tests.histories.cluster import SeparateCluster, separate_cluster
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+GLOBALS = "/v1/globals"
+STOPS_WITHIN_S = 1.0
+"""An isolated leader has stopped answering reads and writes after so long."""
+FAILS_OVER_WITHIN_S = 5.0
+APART_S = 1.5
+"""Several election time-outs."""
+WATCHED_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SeparateCluster]:
+    with separate_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(running: SeparateCluster) -> Iterator[SeparateCluster]:
+    """Three replicas that agree about a leader, and reach each other."""
+    running.wait("agreement", lambda: agreed(running))
+    yield running
+    running.sites.heal()
+    running.revive()
+
+
+def agreed(cluster: SeparateCluster) -> tuple[int, str] | None:
+    """Return term and leader when all replicas name the same; None as long as they do not."""
+    told = [cluster.itself(name) for name in cluster.names]
+    views = {(one["term"], one["leader"]) for one in told if one}
+    return views.pop() if None not in told and len(views) == 1 and "" not in {v[1] for v in views} else None
+
+
+def write(cluster: SeparateCluster, name: str, value: str, *, timeout_s: float = 1.5) -> Answer:
+    body = {"variables": {"value": value}}
+    return cluster.on(name, "PATCH", GLOBALS, body, key=uuid.uuid4().hex, timeout_s=timeout_s)
+
+
+def read(cluster: SeparateCluster, name: str, *, timeout_s: float = 1.5) -> Answer:
+    return cluster.on(name, "GET", GLOBALS, timeout_s=timeout_s)
+
+
+def written_by_others(cluster: SeparateCluster, name: str, value: str) -> None:
+    """Have the others acknowledge a write, as soon as they can."""
+    others = [other for other in cluster.names if other != name]
+    cluster.wait(
+        "a write without it",
+        lambda: any(write(cluster, other, value).status == 200 for other in others),
+        timeout_s=FAILS_OVER_WITHIN_S,
+    )
+
+
+@dataclass(slots=True)
+class Callers:
+    """Threads that read and write at one replica without a pause.
+
+    Attributes:
+        successes: When each success began and ended, and what it was.
+    """
+
+    cluster: SeparateCluster
+    name: str
+    successes: list[tuple[float, float, str]] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def read_on(self) -> None:
+        while not self.stopping.is_set():
+            self._once("read", lambda: read(self.cluster, self.name))
+
+    def write_on(self) -> None:
+        while not self.stopping.is_set():
+            self._once("write", lambda: write(self.cluster, self.name, uuid.uuid4().hex))
+
+    def _once(self, what: str, call: Callable[[], Answer]) -> None:
+        begun_s = time.monotonic()
+        if call().status == 200:
+            self.successes.append((begun_s, time.monotonic(), what))
+
+
+def test_an_isolated_leader_refuses_reads_and_writes_within_a_second(cluster: SeparateCluster) -> None:
+    leader = cluster.wait("a leader", cluster.leader)
+    callers = Callers(cluster, leader)
+    with ThreadPoolExecutor() as pool:
+        try:
+            calls = [pool.submit(callers.read_on) for _ in range(2)] + [pool.submit(callers.write_on)]
+            cluster.wait("successes", lambda: {"read", "write"} <= {what for *_, what in callers.successes})
+            cluster.sites.isolate(leader)
+            cut_s = time.monotonic()
+            cluster.wait("the end", lambda: not leads(cluster, leader), timeout_s=FAILS_OVER_WITHIN_S)
+            stopped_s = time.monotonic() - cut_s
+            slow = [
+                pool.submit(read, cluster, leader, timeout_s=12.0),
+                pool.submit(write, cluster, leader, "refused", timeout_s=12.0),
+            ]
+            written_by_others(cluster, leader, "after the cut")
+            refused_read, refused_write = (call.result() for call in slow)
+        finally:
+            callers.stopping.set()
+        for call in calls:
+            call.result()
+    late = [one for one in callers.successes if one[0] > cut_s]
+    assert not late, f"answered without a quorum, {late[0][0] - cut_s:.3f} s after the cut: {late}"
+    assert stopped_s <= STOPS_WITHIN_S, f"it led for {stopped_s:.2f} s"
+    assert max(end_s for _, end_s, _ in callers.successes) - cut_s <= STOPS_WITHIN_S
+    assert cluster.on(leader, "GET", "/readyz").status == 503
+    assert (refused_read.status, refused_read.body["code"]) == (503, "no-leader")
+    assert (refused_write.status, refused_write.body["code"]) == (503, "not-committed")
+    cluster.sites.heal()
+    cluster.wait("agreement", lambda: agreed(cluster))
+    assert read(cluster, leader, timeout_s=5.0).ok()["variables"]["value"] == "after the cut"
+
+
+def leads(cluster: SeparateCluster, name: str) -> bool:
+    told = cluster.itself(name)
+    return told is None or told["leads"]
+
+
+@pytest.mark.parametrize("fault", ["isolate", "deafen", "silence"])
+def test_a_leader_that_lost_the_others_serves_nothing_stale(cluster: SeparateCluster, fault: str) -> None:
+    leader = cluster.wait("a leader", cluster.leader)
+    write(cluster, leader, "old").ok()
+    getattr(cluster.sites, fault)(leader)
+    written_by_others(cluster, leader, "new")
+    answers = [read(cluster, leader, timeout_s=0.3) for _ in range(5)]
+    values = {answer.body["variables"]["value"] for answer in answers if answer.status == 200}
+    assert values <= {"new"}
+    stale = cluster.on(leader, "GET", f"{GLOBALS}?consistency=stale").ok()
+    assert stale["variables"]["value"] in ("old", "new")
+    cluster.sites.heal()
+    cluster.wait("agreement", lambda: agreed(cluster))
+    assert {read(cluster, n, timeout_s=5.0).ok()["variables"]["value"] for n in cluster.names} == {"new"}
+
+
+def test_a_leader_that_was_frozen_serves_nothing_stale_when_it_thaws(cluster: SeparateCluster) -> None:
+    for number in range(3):
+        leader = cluster.wait("a leader", cluster.leader)
+        write(cluster, leader, f"old {number}").ok()
+        cluster.processes.signal_replica(leader, signal.SIGSTOP)
+        try:
+            written_by_others(cluster, leader, f"new {number}")
+            with ThreadPoolExecutor(16) as pool:  # their requests wait in the kernel, and are its first work
+                calls = [pool.submit(read, cluster, leader, timeout_s=8.0) for _ in range(16)]
+                time.sleep(0.2)
+                cluster.processes.signal_replica(leader, signal.SIGCONT)
+                answers = [call.result() for call in calls]
+        finally:
+            cluster.processes.signal_replica(leader, signal.SIGCONT)
+        values = {answer.body["variables"]["value"] for answer in answers if answer.status == 200}
+        assert values <= {f"new {number}"}, (
+            f"an old value was read after a newer one was acknowledged: {values}"
+        )
+        cluster.wait("agreement", lambda: agreed(cluster))
+
+
+CUTS_OF_A_FOLLOWER: dict[str, Callable[[SeparateCluster, str, str], None]] = {
+    "from both": lambda cluster, follower, leader: cluster.sites.isolate(follower),
+    "so that it hears nobody": lambda cluster, follower, leader: cluster.sites.deafen(follower),
+    "so that nobody hears it": lambda cluster, follower, leader: cluster.sites.silence(follower),
+    "so that it does not hear the leader": lambda cluster, follower, leader: cluster.sites.block(
+        leader, follower
+    ),
+    "so that the leader does not hear it": lambda cluster, follower, leader: cluster.sites.block(
+        follower, leader
+    ),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS_OF_A_FOLLOWER)
+def test_a_follower_that_is_cut_off_and_comes_back_disturbs_nobody(
+    cluster: SeparateCluster, cut: str
+) -> None:
+    before = cluster.wait("agreement", lambda: agreed(cluster))
+    leader = before[1]
+    follower, other = [name for name in cluster.names if name != leader]
+    CUTS_OF_A_FOLLOWER[cut](cluster, follower, leader)
+    end_s = time.monotonic() + APART_S
+    while time.monotonic() < end_s:
+        assert {position(cluster, name) for name in (leader, other)} == {before}
+        time.sleep(0.05)
+    assert write(cluster, leader, f"without {follower}, {cut}").status == 200
+    cluster.sites.heal()
+    cluster.wait("its return", lambda: position(cluster, follower) == before, timeout_s=FAILS_OVER_WITHIN_S)
+    end_s = time.monotonic() + WATCHED_S
+    while time.monotonic() < end_s:
+        assert {position(cluster, name) for name in cluster.names} == {before}
+        time.sleep(0.05)
+
+
+def position(cluster: SeparateCluster, name: str) -> tuple[int, str] | None:
+    """Return term and leader as one replica sees them."""
+    told = cluster.itself(name)
+    return (told["term"], told["leader"]) if told else None

@@ -1,0 +1,34 @@
+"""What clients are told while replicas are killed, frozen and cut off can be explained by one order.
+
+Short histories, with seeds that stay; `python -m tests.histories` records as many others as there is time.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.histories.run import record
+from tests.histories.schedule import CUTS, Kind
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+SECONDS = 20.0
+HISTORIES = {
+    "killed and frozen": (11, (Kind.KILL, Kind.FREEZE)),
+    "cut off": (12, CUTS),
+    "everything": (13, tuple(Kind)),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_history_under_misfortunes_is_linearizable_and_nothing_acknowledged_is_lost(
+    name: str, tmp_path: Path
+) -> None:
+    seed, faults = HISTORIES[name]
+    report = record(seed, seconds=SECONDS, faults=faults, directory=tmp_path)
+    print(report)
+    assert report.is_well, str(report)
+    counts = report.counts
+    assert report.terms >= 2, f"nobody lost the lead, so nothing was tried: {report}"
+    for what, at_least in {"write done": 50, "swap done": 30, "swap differed": 1, "stale read": 20}.items():
+        assert counts[what] >= at_least, f"too few for a history: {what}: {report}"
