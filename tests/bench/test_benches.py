@@ -1,4 +1,4 @@
-"""The benches work: tiny runs of hamgr's side. No time is asserted."""
+"""The benches work: tiny runs, with etcd beside hamgr where it is installed. No time is asserted."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,9 @@ from tests.bench.account import Account
 from tests.bench.consensus_client import Address, Refused, ask, load, send_all
 
 pytestmark = pytest.mark.bench
+
+ALONE = not etcd.installed()
+SIDES = {"hamgr"} if ALONE else {"etcd", "hamgr"}
 
 
 def test_hamgr_does_all_steps_on_all_nodes_and_the_figures_add_up(tmp_path: Path) -> None:
@@ -69,12 +72,13 @@ def test_every_case_of_consensus_is_answered_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consensus, "SETTLE_S", 0.0)
-    found = consensus.measured(tmp_path, rounds=1, seconds=0.2, alone=True, clients_max=4)
+    found = consensus.measured(tmp_path, rounds=1, seconds=0.2, alone=ALONE, clients_max=4)
     for case in consensus.CASES:
-        (one,) = found[case.title]["hamgr"]
-        assert one.per_s > 0
-        assert 0 < one.median_ms <= one.p99_ms
-        assert one.answer_bytes > 100
+        assert set(found[case.title]) == SIDES
+        for (one,) in found[case.title].values():
+            assert one.per_s > 0
+            assert 0 < one.median_ms <= one.p99_ms
+            assert one.answer_bytes > 100
         assert case.title in consensus.table(found, 1)
 
 
@@ -98,18 +102,22 @@ def test_a_failover_ends_with_an_acknowledged_write_and_the_dead_one_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(failover, "CALM_S", (0.0, 0.1))
-    found = failover.measured(tmp_path, trials=2, alone=True)
-    assert len(found["hamgr"]) == 2  # the second kill needs all three again
-    assert all(0 < took_s < failover.TRIAL_S_MAX for took_s in found["hamgr"])
+    found = failover.measured(tmp_path, trials=2, alone=ALONE)
+    assert set(found) == SIDES
+    for times in found.values():
+        assert len(times) == 2  # the second kill needs all three again
+        assert all(0 < took_s < failover.TRIAL_S_MAX for took_s in times)
     assert "hamgr" in failover.table(found)
 
 
 def test_idle_replicas_are_watched_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle, "CALM_S", 0.1)
-    found = idle.measured(tmp_path, seconds=0.5, alone=True)
+    found = idle.measured(tmp_path, seconds=0.5, alone=ALONE)
+    assert set(found) == SIDES
     assert [one.name for one in found["hamgr"]] == ["r1", "r2", "r3"]
-    assert sum(one.leads for one in found["hamgr"]) == 1
-    assert all(one.resident_mib > 1 for one in found["hamgr"])
+    for members in found.values():
+        assert sum(one.leads for one in members) == 1
+        assert all(one.resident_mib > 1 for one in members)
     assert "hamgr" in idle.table(found, 0.5)
 
 
