@@ -34,9 +34,19 @@ async def test_a_replica_that_cannot_serve_is_not_ready_and_says_why(
     assert (await server.call("GET", "/livez", headers=ANYBODY))[0] == 200
 
 
-@pytest.mark.parametrize(("age_s", "ready"), [(0.0, True), (4.9, True), (5.1, False), (None, True)])
+async def test_a_replica_that_has_not_caught_up_yet_is_not_ready(server: Server) -> None:
+    server.replica.staleness_s, server.replica.more = None, {"applied_index": 7}
+    status, problem, _ = await server.call("GET", "/readyz", headers=ANYBODY)
+    assert (status, problem["code"]) == (503, "not-ready")
+    assert "not caught up" in problem["detail"]
+    server.replica.cluster.leader = ""
+    status, problem, _ = await server.call("GET", "/readyz", headers=ANYBODY)
+    assert (status, problem["code"]) == (503, "no-leader")
+
+
+@pytest.mark.parametrize(("age_s", "ready"), [(0.0, True), (4.9, True), (5.1, False)])
 async def test_a_replica_that_is_too_far_behind_is_not_ready(
-    tmp_path: Path, cluster: Cluster, age_s: float | None, ready: bool
+    tmp_path: Path, cluster: Cluster, age_s: float, ready: bool
 ) -> None:
     limits = api.Limits(ready_staleness_s_max=5.0)
     async with rig.serving(tmp_path, cluster, "r1", limits) as server:
