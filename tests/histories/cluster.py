@@ -65,15 +65,15 @@ class SeparateCluster(Cluster):
     def thaw(self, name: str) -> None:
         self.processes.signal_replica(name, signal.SIGCONT)
 
-    def itself(self, name: str) -> dict[str, Any] | None:
+    def itself(self, name: str, *, timeout_s: float = 1.0) -> dict[str, Any] | None:
         """Return what a replica says of itself; None when it says nothing."""
-        answer = self.on(name, "GET", "/v1/replica", timeout_s=1.0)
+        answer = self.on(name, "GET", "/v1/replica", timeout_s=timeout_s)
         return answer.body if answer.status == 200 else None
 
-    def leaders(self) -> list[tuple[int, str]]:
+    def leaders(self, *, timeout_s: float = 0.4) -> list[tuple[int, str]]:
         """Return who says that it leads, with the term, the latest first; a frozen replica says nothing."""
         running = [name for name in self.names if self.processes.ended(name) is None]
-        told = [(name, self.itself(name)) for name in running]
+        told = [(name, self.itself(name, timeout_s=timeout_s)) for name in running]
         return sorted(((answer["term"], name) for name, answer in told if answer and answer["leads"]))[::-1]
 
     def leader(self) -> str:

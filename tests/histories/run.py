@@ -23,7 +23,7 @@ from tests.histories.operations import History, Outcome, lines, moved
 from tests.histories.schedule import Kind as Fault
 from tests.histories.schedule import Misfortune, schedule
 
-CLIENTS = 10
+CLIENTS = 16
 REGISTERS = 9
 """Nodes; the global variables are one more."""
 SETTLE_TIMEOUT_S = 30.0
