@@ -19,7 +19,7 @@ def obstacle(figures: Figures, *, staleness_s_max: float) -> str:
         return "this replica is receiving a snapshot, and can apply nothing until it is here"
     age_s = figures.staleness_s
     if age_s is None and figures.leader and figures.applied_index is not None:
-        return "this replica has not caught up with its leader since it was last on its own"
+        return "this replica has not caught up with its leader yet"
     if age_s is not None and age_s > staleness_s_max:
         return f"this replica is {age_s:.0f} s behind; more than {staleness_s_max:g} s is too much"
     return ""
