@@ -1,0 +1,1 @@
+"""Bytes between replicas: frames over mutual TLS, from members only. Nothing here knows what they mean."""

@@ -1,0 +1,233 @@
+"""The cluster's own certificate authority, and what a certificate says about its holder.
+
+1. A certificate names its holder in one URI (RFC 5280, 4.2.1.6): `hamgr://CLUSTER/replica/ID` or
+   `hamgr://CLUSTER/client/NAME`. Its subject is for people and counts for nothing.
+2. Keys are ECDSA on P-256, certificates good for TLS 1.3 on both sides; the authority signs no others.
+3. Private keys are written with mode 0600, and never printed.
+"""
+
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_DAYS = 3650
+CERTIFICATE_DAYS = 825
+CLOCK_SKEW = timedelta(minutes=5)
+REPLICA, CLIENT = "replica", "client"
+
+
+class BadCertificate(ValueError):
+    """The certificate is none of ours; the message is half a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerIdentity:
+    """Whom a certificate is for.
+
+    Attributes:
+        kind: `replica` or `client`.
+        id: A replica's UUID, or a client's name.
+    """
+
+    cluster: str
+    kind: str
+    id: str
+    name: str
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate and its private key."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+    def save(self, certificate: Path, key: Path) -> None:
+        """Write both; the key is for its owner only."""
+        certificate.write_bytes(self.certificate_pem)
+        _write_private(key, self.key_pem)
+
+
+def identity_of(certificate_der: bytes) -> PeerIdentity:
+    """Return whom a certificate is for; who signed it was checked by TLS.
+
+    Raises:
+        BadCertificate: It names nobody, or more than one.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = [
+            uri
+            for uri in names.get_values_for_type(x509.UniformResourceIdentifier)
+            if uri.startswith("hamgr:")
+        ]
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise BadCertificate("it has no hamgr:// name") from error
+    if len(uris) != 1:
+        raise BadCertificate(f"it has {len(uris)} hamgr:// names instead of one")
+    parts = urlsplit(uris[0])
+    path = parts.path.split("/")
+    if len(path) != 3 or path[1] not in (REPLICA, CLIENT) or not parts.netloc or not path[2]:
+        raise BadCertificate(f"its name {uris[0]!r} is neither a replica's nor a client's")
+    return PeerIdentity(
+        cluster=parts.netloc,
+        kind=path[1],
+        id=unquote(path[2]),
+        name=str(common[0].value) if common else "",
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+class Authority:
+    """Signs the certificates of one cluster."""
+
+    def __init__(self, cluster: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self.cluster = cluster
+        self._certificate = certificate
+        self._key = key
+
+    @classmethod
+    def create(cls, cluster: str | None = None, *, now: datetime | None = None) -> "Authority":
+        """Make the authority of a new cluster; its id is a new UUID unless given."""
+        cluster = cluster or str(uuid.uuid4())
+        now = now or datetime.now(UTC)
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"hamgr cluster {cluster}")])
+        public = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_SKEW)
+            .not_valid_after(now + timedelta(days=AUTHORITY_DAYS))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(public, critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(public), critical=False
+            )
+            .add_extension(
+                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"hamgr-ca://{cluster}/")]),
+                critical=False,
+            )
+            .sign(key, hashes.SHA256())
+        )
+        return cls(cluster, certificate, key)
+
+    @classmethod
+    def load(cls, directory: Path) -> "Authority":
+        """Read what `save` has written; raises `OSError` and `BadCertificate`."""
+        certificate = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
+        key = load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        if (
+            not isinstance(key, ec.EllipticCurvePrivateKey)
+            or not uris
+            or not uris[0].startswith("hamgr-ca://")
+        ):
+            raise BadCertificate(f"{directory / 'ca.crt'} is not the authority of a cluster")
+        return cls(urlsplit(uris[0]).netloc, certificate, key)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        return self._certificate.public_bytes(Encoding.PEM)
+
+    def save(self, directory: Path) -> None:
+        """Write `ca.crt` and `ca.key`."""
+        (directory / "ca.crt").write_bytes(self.certificate_pem)
+        _write_private(directory / "ca.key", _pem_of(self._key))
+
+    def issue_replica(
+        self,
+        name: str,
+        replica_id: str,
+        *,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> Issued:
+        """Sign a new key for a replica."""
+        return self._issue(name, REPLICA, replica_id, not_before, not_after)
+
+    def issue_client(
+        self, name: str, *, not_before: datetime | None = None, not_after: datetime | None = None
+    ) -> Issued:
+        """Sign a new key for a client of the API."""
+        return self._issue(name, CLIENT, name, not_before, not_after)
+
+    def _issue(
+        self, name: str, kind: str, holder: str, not_before: datetime | None, not_after: datetime | None
+    ) -> Issued:
+        now = datetime.now(UTC)
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        issuer = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        uri = f"hamgr://{self.cluster}/{kind}/{quote(holder, safe='')}"
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or now - CLOCK_SKEW)
+            .not_valid_after(not_after or now + timedelta(days=CERTIFICATE_DAYS))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+            .add_extension(public, critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        return Issued(certificate.public_bytes(Encoding.PEM), _pem_of(key))
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.fchmod(file, 0o600)
+        os.write(file, data)
+    finally:
+        os.close(file)
