@@ -2,18 +2,20 @@
 
 1. A certificate names its holder in one URI (RFC 5280, 4.2.1.6): `hamgr://CLUSTER/replica/ID` or
    `hamgr://CLUSTER/client/NAME`. Its subject is for people and counts for nothing.
-2. Keys are ECDSA on P-256, certificates good for TLS 1.3 on both sides; the authority signs no others.
-3. Private keys are written with mode 0600, and never printed.
+2. Keys are ECDSA on P-256. A replica's certificate is good for both sides of TLS, a client's for its own.
+3. Private keys are written with mode 0600, and never printed. An authority never takes the place of another.
 """
 
 import os
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -28,6 +30,11 @@ AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 825
 CLOCK_SKEW = timedelta(minutes=5)
 REPLICA, CLIENT = "replica", "client"
+_HOLDER = re.compile(r"hamgr://([A-Za-z0-9.-]+)/(replica|client)/([A-Za-z0-9._~%-]+)")
+_AUTHORITY = re.compile(r"hamgr-ca://([A-Za-z0-9.-]+)/")
+_CLUSTER = re.compile(r"[A-Za-z0-9.-]{1,64}")
+# Odd certificates make cryptography raise these beside ValueError; none of them is a ValueError.
+_ODD = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion)
 
 
 class BadCertificate(ValueError):
@@ -71,25 +78,20 @@ def identity_of(certificate_der: bytes) -> PeerIdentity:
     """
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = [
-            uri
-            for uri in names.get_values_for_type(x509.UniformResourceIdentifier)
-            if uri.startswith("hamgr:")
-        ]
+        uris = [uri for uri in _uris(certificate) if uri.startswith("hamgr:")]
         common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except (ValueError, *_ODD) as error:
         raise BadCertificate("it has no hamgr:// name") from error
     if len(uris) != 1:
         raise BadCertificate(f"it has {len(uris)} hamgr:// names instead of one")
-    parts = urlsplit(uris[0])
-    path = parts.path.split("/")
-    if len(path) != 3 or path[1] not in (REPLICA, CLIENT) or not parts.netloc or not path[2]:
-        raise BadCertificate(f"its name {uris[0]!r} is neither a replica's nor a client's")
+    found = _HOLDER.fullmatch(uris[0])
+    if found is None:
+        raise BadCertificate(f"its name {uris[0]!a:.200} is neither a replica's nor a client's")
+    cluster, kind, holder = found.groups()
     return PeerIdentity(
-        cluster=parts.netloc,
-        kind=path[1],
-        id=unquote(path[2]),
+        cluster=cluster,
+        kind=kind,
+        id=unquote(holder),
         name=str(common[0].value) if common else "",
         not_after=certificate.not_valid_after_utc,
     )
@@ -104,10 +106,24 @@ class Authority:
         self._key = key
 
     @classmethod
-    def create(cls, cluster: str | None = None, *, now: datetime | None = None) -> "Authority":
-        """Make the authority of a new cluster; its id is a new UUID unless given."""
+    def create(
+        cls,
+        cluster: str | None = None,
+        *,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> "Authority":
+        """Make the authority of a new cluster; its id is a new UUID unless given.
+
+        Raises:
+            ValueError: The id has other characters than letters, digits, dots and hyphens, or too many.
+        """
         cluster = cluster or str(uuid.uuid4())
-        now = now or datetime.now(UTC)
+        if not _CLUSTER.fullmatch(cluster):
+            raise ValueError(
+                f"{cluster!a} is no cluster's id; use at most 64 letters, digits, dots and hyphens"
+            )
+        now = datetime.now(UTC)
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"hamgr cluster {cluster}")])
         public = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -117,8 +133,8 @@ class Authority:
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - CLOCK_SKEW)
-            .not_valid_after(now + timedelta(days=AUTHORITY_DAYS))
+            .not_valid_before(not_before or now - CLOCK_SKEW)
+            .not_valid_after(not_after or now + timedelta(days=AUTHORITY_DAYS))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .add_extension(public, critical=False)
@@ -135,27 +151,40 @@ class Authority:
 
     @classmethod
     def load(cls, directory: Path) -> "Authority":
-        """Read what `save` has written; raises `OSError` and `BadCertificate`."""
-        certificate = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
-        key = load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        if (
-            not isinstance(key, ec.EllipticCurvePrivateKey)
-            or not uris
-            or not uris[0].startswith("hamgr-ca://")
-        ):
-            raise BadCertificate(f"{directory / 'ca.crt'} is not the authority of a cluster")
-        return cls(urlsplit(uris[0]).netloc, certificate, key)
+        """Read what `save` has written.
+
+        Raises:
+            OSError: A file cannot be read.
+            BadCertificate: The files are no authority's; the message is a whole sentence.
+        """
+        path = directory / "ca.crt"
+        try:
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            key = load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
+            uris = _uris(certificate)
+        except (ValueError, TypeError, UnsupportedAlgorithm, *_ODD) as error:
+            raise BadCertificate(
+                f"{path} and ca.key are no authority's; name the folder that is meant"
+            ) from error
+        found = _AUTHORITY.fullmatch(uris[0]) if len(uris) == 1 else None
+        if found is None or not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise BadCertificate(f"{path} is not the authority of a cluster; name the folder that is meant")
+        if key.public_key() != certificate.public_key():
+            raise BadCertificate(f"{directory / 'ca.key'} is not the key of ca.crt; put back the one that is")
+        return cls(found.group(1), certificate, key)
 
     @property
     def certificate_pem(self) -> bytes:
         return self._certificate.public_bytes(Encoding.PEM)
 
     def save(self, directory: Path) -> None:
-        """Write `ca.crt` and `ca.key`."""
+        """Write `ca.crt` and `ca.key`.
+
+        Raises:
+            FileExistsError: There is an authority in the folder; nothing was changed.
+        """
+        _write_private(directory / "ca.key", _pem_of(self._key), anew=True)
         (directory / "ca.crt").write_bytes(self.certificate_pem)
-        _write_private(directory / "ca.key", _pem_of(self._key))
 
     def issue_replica(
         self,
@@ -165,7 +194,13 @@ class Authority:
         not_before: datetime | None = None,
         not_after: datetime | None = None,
     ) -> Issued:
-        """Sign a new key for a replica."""
+        """Sign a new key for a replica.
+
+        Raises:
+            ValueError: `replica_id` is not the text of a UUID.
+        """
+        if str(uuid.UUID(replica_id)) != replica_id:
+            raise ValueError(f"{replica_id!a} is not a UUID in lower case")
         return self._issue(name, REPLICA, replica_id, not_before, not_after)
 
     def issue_client(
@@ -178,6 +213,9 @@ class Authority:
         self, name: str, kind: str, holder: str, not_before: datetime | None, not_after: datetime | None
     ) -> Issued:
         now = datetime.now(UTC)
+        sides = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        if kind == REPLICA:
+            sides.append(ExtendedKeyUsageOID.SERVER_AUTH)
         key = ec.generate_private_key(ec.SECP256R1())
         public = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         issuer = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -192,10 +230,7 @@ class Authority:
             .not_valid_after(not_after or now + timedelta(days=CERTIFICATE_DAYS))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(sides), critical=False)
             .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
             .add_extension(public, critical=False)
             .add_extension(
@@ -204,6 +239,11 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         return Issued(certificate.public_bytes(Encoding.PEM), _pem_of(key))
+
+
+def _uris(certificate: x509.Certificate) -> list[str]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.UniformResourceIdentifier)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
@@ -224,10 +264,8 @@ def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _write_private(path: Path, data: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.fchmod(file, 0o600)
-        os.write(file, data)
-    finally:
-        os.close(file)
+def _write_private(path: Path, data: bytes, *, anew: bool = False) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if anew else os.O_TRUNC)
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(data)

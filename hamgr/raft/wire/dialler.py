@@ -41,6 +41,7 @@ class Dialler:
         self._complaint = ""
         self._complaints = 0
         self._closed = False
+        self._nonce = b""
         self._loop = asyncio.get_running_loop()
         self.task = self._loop.create_task(self._run())
         self.task.add_done_callback(self._ended)
@@ -48,6 +49,12 @@ class Dialler:
     def hurry(self) -> None:
         """Dial now instead of waiting for the end of the pause."""
         self._hurry.set()
+
+    def leave_earlier_life(self) -> None:
+        """End the link if the peer was met in a later start since: two lives must not both get messages."""
+        now = self._links.hellos.get(self._member.id)
+        if self.channel is not None and now is not None and now.nonce != self._nonce:
+            self.channel.abort("the peer was started again")
 
     def close(self) -> None:
         """End the link and dial no more."""
@@ -133,7 +140,9 @@ class Dialler:
         if type(answer) is dict and answer.get("type") == "goodbye":
             raise Refused(f"it refuses us: {answer.get('reason')!a:.200}")
         try:
-            self._links.acquaintances.meet(hello.decode(answer), self._member.id)
+            met = hello.decode(answer)
+            self._links.acquaintances.meet(met, self._member.id)
+            self._nonce = met.nonce
         except BadHello as error:
             self._links.counters["bad_hellos"] += 1
             raise Refused(str(error)) from error

@@ -153,6 +153,7 @@ class Links:
         dialler = self._diallers.get(peer)
         if dialler is not None:
             dialler.hurry()
+            dialler.leave_earlier_life()
 
     def is_host_of_a_member(self, host: str) -> bool:
         """Say whether a member is expected at this IP address."""
