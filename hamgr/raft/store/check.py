@@ -140,6 +140,8 @@ def _examine_files(report: Report, machine_id: Path) -> None:
     for name in names:
         if name in LEFT_OVERS:
             report.notes.append(f"{name} was left over by a crash; the next start removes it")
+        elif name.startswith("diverged-"):
+            report.notes.append(f"{name} holds the files of a state that was not the majority's: report them")
         elif name == "journal.meta":
             report.damages.append(Damage(report.path / name, None, "an earlier version of hamgr wrote it"))
         elif name not in KNOWN:

@@ -6,8 +6,8 @@ from hamgr.raft.exchange import PIECE_BYTES, Exchange
 from hamgr.raft.store import folder as disk
 from hamgr.raft.store.storage import DiskFailed
 from tests.hamgr.raft.bad_disk import FailingStorage
+from tests.hamgr.raft.store.test_transfer import snapshot_of
 from tests.hamgr.raft.test_core import append, core, leader_of, obeyed, say, settings
-from tests.hamgr.raft.test_stored_state import snapshot_of
 
 __all__ = ["core", "obeyed", "settings"]  # fixtures
 
