@@ -111,6 +111,10 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
         """Act on a message."""
         self._SyncObj__onMessageReceived(Node(sender), message)
 
+    def heard_from(self, peer: ReplicaId) -> None:
+        """Count `peer` among those who follow; the library goes by acknowledgements of entries alone."""
+        self._SyncObj__lastResponseTime[Node(peer)] = library.monotonicTime()
+
     def append(self, command: bytes) -> int:
         """Add an entry to the log of a leader; return its index."""
         index = self._journal.last + 1
@@ -134,7 +138,11 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
             self._SyncObj__raftMatchIndex.setdefault(node, 0)
             self._SyncObj__raftNextIndex.setdefault(node, self._journal.last + 1)
             self._SyncObj__lastResponseTime.setdefault(node, library.monotonicTime())
-        for of_node in (self._SyncObj__raftMatchIndex, self._SyncObj__raftNextIndex):
+        for of_node in (
+            self._SyncObj__raftMatchIndex,
+            self._SyncObj__raftNextIndex,
+            self._SyncObj__lastResponseTime,
+        ):
             for gone in of_node.keys() - (others | readonly):
                 del of_node[gone]
 

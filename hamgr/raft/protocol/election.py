@@ -41,6 +41,7 @@ class Election:
         self._asked_in_term = -1
         self._granted: set[ReplicaId] = set()
         self._may_stand_in: int | None = None
+        self._for_transfer = False
         self._has_made_way = False
 
     def heard(self, now: float) -> None:
@@ -48,6 +49,8 @@ class Election:
         self._heard_at = now
         self._asked_in_term = -1
         self._has_made_way = False
+        if not self._for_transfer:
+            self._may_stand_in = None
         self._wait_from(now)
 
     def lost(self, now: float) -> None:
@@ -100,9 +103,13 @@ class Election:
         self._granted.add(sender)
         return len(self._granted)
 
-    def allow(self, term: int, now: float) -> None:
-        """Allow to stand, as long as the term is `term`."""
-        self._may_stand_in = term
+    def allow(self, term: int, now: float, *, transfer: bool = False) -> None:
+        """Allow to stand, as long as the term is `term`, and until a leader is heard.
+
+        Args:
+            transfer: The leader itself asked for it; that it is heard until then means nothing.
+        """
+        self._may_stand_in, self._for_transfer = term, transfer
         self._asked_in_term = -1
         self._wait_from(now)
 

@@ -38,6 +38,9 @@ class Library(Protocol):
     def feed(self, sender: ReplicaId, message: Message) -> None:
         """Have the library act on a message."""
 
+    def heard_from(self, peer: ReplicaId) -> None:
+        """Have the library know that `peer` still follows."""
+
 
 class Following(Protocol):
     """What is done with a leader's log."""
@@ -150,7 +153,7 @@ class Guard:
     def _timeout_now(self, sender: ReplicaId, message: Message) -> None:
         core = self._core
         if message["term"] == core.term and core.leader == sender and core.me in core.configuration.voter_ids:
-            self._election.allow(core.term, core.now())
+            self._election.allow(core.term, core.now(), transfer=True)
             core.counters["transfers_received"] += 1
             core.stand_soon(transfer=True)
 
@@ -176,6 +179,7 @@ class Guard:
         if sender not in self._replicator.followers:
             core.counters["foreign_messages"] += 1
             return False
+        core.library.heard_from(sender)
         return True
 
     def _next_node_idx(self, sender: ReplicaId, message: Message) -> None:

@@ -129,7 +129,7 @@ class Replicator:
     def contact(self, peer: ReplicaId, sent_at: float) -> None:
         """Note that `peer` heard what we sent at `sent_at`, and still follows."""
         progress = self.followers[peer]
-        if sent_at > progress.heard_of:
+        if progress.heard_of < sent_at <= self._raft.now():
             progress.heard_of = sent_at
             progress.round_trip_s = self._raft.now() - sent_at
 
@@ -172,9 +172,11 @@ class Replicator:
 
     def _pump_one(self, peer: ReplicaId, progress: Progress) -> None:
         log, now = self._raft.log, self._raft.now()
-        if progress.next <= log.first or progress.wants_snapshot:
+        needs_snapshot = progress.next <= log.first
+        if needs_snapshot or (progress.wants_snapshot and self._opened(progress) is not None):
             self._pump_snapshot(peer, progress, now)
             return
+        progress.give_up_transfer()
         if progress.on_its_way and now - max(progress.progressed_at, progress.sent_at) > STUCK_S:
             progress.forget_what_is_under_way()
             progress.probing, progress.next = True, max(progress.match + 1, log.first + 1)
@@ -221,16 +223,20 @@ class Replicator:
         )
 
     def _pump_snapshot(self, peer: ReplicaId, progress: Progress, now: float) -> None:
-        if progress.transfer is None:
-            outgoing = self._source()
-            if outgoing is not None:
-                self._transfers += 1
-                progress.transfer = Transfer(self._transfers, outgoing)
-                progress.forget_what_is_under_way()
-        transfer = progress.transfer
+        transfer = self._opened(progress)
         if transfer is not None and (transfer.due or now - progress.progressed_at > STUCK_S):
             progress.progressed_at = progress.sent_at = now
             self._raft.send(peer, transfer.piece(self._raft.term, now))
         elif now - progress.sent_at >= self._heartbeat_s:
             progress.sent_at = now
             self._raft.send(peer, {"type": "heartbeat", "term": self._raft.term, "sent_at": now})
+
+    def _opened(self, progress: Progress) -> Transfer | None:
+        """Return the transfer that is under way or can be begun now; None as long as there is no snapshot."""
+        if progress.transfer is None:
+            outgoing = self._source()
+            if outgoing is not None:
+                self._transfers += 1
+                progress.transfer = Transfer(self._transfers, outgoing)
+                progress.forget_what_is_under_way()
+        return progress.transfer
