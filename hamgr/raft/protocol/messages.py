@@ -9,6 +9,7 @@ The library's own names stay as they are (`append_entries`, `next_node_idx`, `re
 `timeout_now`); what we add to them is named like the rest.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def _number_or_none(value: object) -> bool:
 
 
 def _time(value: object) -> bool:
-    return type(value) is float
+    return type(value) is float and math.isfinite(value)
 
 
 def _flag(value: object) -> bool:
