@@ -10,23 +10,29 @@ A register is a variable of a node, or of all nodes (`/v1/globals`); its ETag ma
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from tests.histories.operations import ABSENT, History, Kind, Operation, Outcome, StaleRead
 
+T = TypeVar("T")
+
 VARIABLE = "value"
-PATIENCE_S = (0.6, 1.5, 9.5)
-"""How long an attempt may take, one of these; the longest is more than the API's own limits."""
-PATIENCE_WEIGHTS = (6, 3, 1)
+PATIENCE_S = {0.6: 6, 1.5: 3, 9.5: 1}
+"""How long an attempt may take, and how often; the longest is more than the API's own limits."""
+IMPATIENCE_S = {0.005: 1, **PATIENCE_S}
+"""The same for changes: now and then a client asks again while its request still takes effect."""
 ATTEMPTS_MAX = 6
 REPEAT_PROBABILITY = 0.75
 PAUSE_S_MAX = 0.03
+DEAD_PAUSE_S = 0.1
+"""After nobody listened; many proofs that nothing happened prove no more than one."""
 SHARES = {"read": 0.35, "stale read": 0.10, "write": 0.25, "read and swap": 0.20, "swap": 0.10}
 """A swap alone goes by an earlier read of the same client, and so differs often."""
 
@@ -166,7 +172,7 @@ class Recorder:
         while True:
             attempts += 1
             target = rng.choice(self.targets)
-            (patience_s,) = rng.choices(PATIENCE_S, PATIENCE_WEIGHTS)
+            patience_s = _drawn(rng, IMPATIENCE_S)
             body = {"variables": {VARIABLE: value}}
             reply = await target.ask(
                 "PATCH", self.paths[key], headers=headers, body=body, timeout_s=patience_s
@@ -179,7 +185,7 @@ class Recorder:
                 proven = outcome
             if attempts == ATTEMPTS_MAX or self.stopping.is_set() or rng.random() > REPEAT_PROBABILITY:
                 break
-            await asyncio.sleep(rng.uniform(0, PAUSE_S_MAX))
+            await asyncio.sleep(DEAD_PAUSE_S if reply.code == UNSENT else rng.uniform(0, PAUSE_S_MAX))
         operation = Operation(
             kind=Kind.WRITE if over is None else Kind.SWAP,
             key=key,
@@ -214,8 +220,8 @@ async def work(recorder: Recorder, client: str, rng: random.Random) -> None:
     number = 0
     while not recorder.stopping.is_set():
         key, target = rng.choice(sorted(recorder.paths)), rng.choice(recorder.targets)
-        (patience_s,) = rng.choices(PATIENCE_S, PATIENCE_WEIGHTS)
-        (what,) = rng.choices(list(SHARES), list(SHARES.values()))
+        patience_s = _drawn(rng, PATIENCE_S)
+        what = _drawn(rng, SHARES)
         if what == "stale read":
             await recorder.read_stale(target, key, timeout_s=patience_s)
         elif what in ("read", "read and swap"):
@@ -229,6 +235,22 @@ async def work(recorder: Recorder, client: str, rng: random.Random) -> None:
         await asyncio.sleep(rng.uniform(0, PAUSE_S_MAX))
 
 
+async def watch(recorder: Recorder, client: str, target: Target, rng: random.Random) -> None:
+    """Read at one replica only, and often: whatever it says too late, somebody hears.
+
+    The moments in which an old leader still answers are short, and a client that waits for another replica
+    misses them.
+    """
+    while not recorder.stopping.is_set():
+        key = rng.choice(sorted(recorder.paths))
+        read = await recorder.read(client, target, key, timeout_s=_drawn(rng, PATIENCE_S))
+        await asyncio.sleep(DEAD_PAUSE_S if read.note == UNSENT else rng.uniform(0, PAUSE_S_MAX))
+
+
+def _drawn(rng: random.Random, weights: Mapping[T, float]) -> T:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
 def _value(reply: Reply) -> str | None:
     if reply.status == 404:
         return ABSENT
@@ -237,11 +259,20 @@ def _value(reply: Reply) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def clients(recorder: Recorder, count: int, rng: random.Random) -> AsyncIterator[None]:
-    """Let clients work for as long as the context is open, and let them end what they began."""
+async def clients(
+    recorder: Recorder, count: int, rng: random.Random, *, watchers: int = 0
+) -> AsyncIterator[None]:
+    """Let clients work for as long as the context is open, and let them end what they began.
+
+    Args:
+        watchers: How many more clients each replica has that only read, and only there.
+    """
     async with asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(work(recorder, f"c{number}", random.Random(rng.random())))
+        for number, target in itertools.product(range(watchers), recorder.targets):
+            name = f"w{number}-{target.name}"
+            group.create_task(watch(recorder, name, target, random.Random(rng.random())))
         try:
             yield
         finally:

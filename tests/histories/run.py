@@ -23,7 +23,7 @@ from tests.histories.operations import History, Outcome, lines, moved
 from tests.histories.schedule import Kind as Fault
 from tests.histories.schedule import Misfortune, schedule
 
-CLIENTS = 16
+CLIENTS, WATCHERS = 10, 2
 REGISTERS = 9
 """Nodes; the global variables are one more."""
 SETTLE_TIMEOUT_S = 30.0
@@ -95,7 +95,7 @@ async def _recorded(
         targets = [await stack.enter_async_context(target_at(cluster, name)) for name in cluster.names]
         history = History(made=made, operations=[], stale=[], surprises=[])
         recorder = Recorder(targets=targets, paths=paths, history=history)
-        async with clients(recorder, CLIENTS, rng):
+        async with clients(recorder, CLIENTS, rng, watchers=WATCHERS):
             await asyncio.to_thread(nemesis.run, plan, recorder.stopping.is_set)
             await asyncio.sleep(max(0.0, seconds - (time.monotonic_ns() - begun_ns) / 1e9))
         await asyncio.to_thread(cluster.revive)
