@@ -60,6 +60,11 @@ def encode_command(command: commands.Command) -> bytes:
     return _pack(type(command).__name__, command)
 
 
+def encode_timeless(command: commands.Command) -> bytes:
+    """Return `command` as bytes, as if it had been proposed at the time 0."""
+    return _pack(type(command).__name__, {**_one_level(command), "at": 0.0})
+
+
 def decode_command(data: bytes) -> commands.Command:
     """Return the command that `data` holds.
 
@@ -115,9 +120,19 @@ def _field_names(cls: Hashable) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cast("type[Any]", cls)))
 
 
+def _one_level(value: Any) -> Any:
+    """Return what msgpack cannot carry as something that it can, but for what that holds."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {name: getattr(value, name) for name in _field_names(cast("Hashable", type(value)))}
+
+
 def _pack(name: str, value: Any) -> bytes:
     try:
-        return cast("bytes", msgpack.packb([FORMAT, name, plain(value)], use_bin_type=True))
+        # The bytes are those of `plain(value)`; msgpack descends faster than we do.
+        return cast("bytes", msgpack.packb([FORMAT, name, value], use_bin_type=True, default=_one_level))
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
         raise CodecError(f"{name} holds a value that cannot be stored: {error}") from error
 

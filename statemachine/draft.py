@@ -141,16 +141,19 @@ class Draft:
 
     def finish(self, *, requests: Requests) -> State:
         """Return the next state, with the memory of requests given."""
-        events = (*self.before.events, *self._events)
-        dropped = events[: max(0, len(events) - EVENTS_MAX)]
-        base = dropped[-1].index if dropped else self.before.event_base
+        events, base = self.before.events, self.before.event_base
+        if self._events:
+            events += tuple(self._events)
+        if len(events) > EVENTS_MAX:
+            base = events[-EVENTS_MAX - 1].index
+            events = events[-EVENTS_MAX:]
         return replace(
             self.before,
             index=self.index,
             nodes=self.nodes,
             jobs=self.jobs,
             running=self.running,
-            events=events[len(dropped) :],
+            events=events,
             event_base=base,
             requests=requests,
             **self._changed,

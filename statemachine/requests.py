@@ -26,7 +26,7 @@ MESSAGE_CHARS_KEPT_MAX = 2_048
 
 def fingerprint(command: Command) -> bytes:
     """Return what a repeat of `command` must have in common with it: all but the time it was proposed."""
-    return hashlib.sha256(codec.encode_command(replace(command, at=0.0))).digest()[:16]
+    return hashlib.sha256(codec.encode_timeless(command)).digest()[:16]
 
 
 def recall(state: State, request_id: RequestId) -> Remembered | None:
