@@ -155,6 +155,9 @@ class Acceptor:
     def _let_in(self, peer: ReplicaId, channel: Channel, message: Any) -> bool:
         """Take `channel` as the one that `peer` speaks on, if its first message is in order."""
         links = self._links
+        if channel.broken:
+            links.counters["bad_first_frames"] += 1
+            return False
         if peer not in links.members:  # any more
             links.refuse(channel, "non_members", "you are no member of this cluster any more")
             return False
@@ -176,6 +179,8 @@ class Acceptor:
         return True
 
     def _pass_on(self, peer: ReplicaId, channel: Channel, received: Any) -> None:
+        if type(received) is dict and received.get("type") == hello.TYPE:
+            raise BadHello("it said hello twice")
         if self._members.get(peer) is channel:  # else what comes is from before it was replaced
             self._links.receive(peer, received)
 

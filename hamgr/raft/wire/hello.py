@@ -11,6 +11,7 @@ from typing import Any
 
 from hamgr.raft.protocol.membership import ReplicaId
 
+TYPE = "hello"
 PROTOCOL = 1
 """Raised when replicas of the version before could not understand; both sides must name the same."""
 FOLDER_BYTES = 16
@@ -46,7 +47,7 @@ class Hello:
     def encode(self) -> dict[str, Any]:
         """Return the message."""
         return {
-            "type": "hello",
+            "type": TYPE,
             "protocol": PROTOCOL,
             "cluster": self.cluster,
             "replica": self.replica,
@@ -64,7 +65,7 @@ def decode(message: Any) -> Hello:
     Raises:
         BadHello: It is no hello, or one of another protocol.
     """
-    if type(message) is not dict or message.get("type") != "hello":
+    if type(message) is not dict or message.get("type") != TYPE:
         raise BadHello("it does not begin with a hello")
     if message.get("protocol") != PROTOCOL:
         raise BadHello(
