@@ -53,6 +53,7 @@ class Folder:
         self._path = path
         self._storage = storage or Storage()
         self._incoming: IncomingSnapshot | None = None
+        self._checked: Snapshot | None = None
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
@@ -86,6 +87,7 @@ class Folder:
         why = misfit(recovered, snapshot, identity)
         if why:
             raise self._damaged(why)
+        self._checked = snapshot  # for the first `load`: decoding a large state takes long
         try:
             for left_over in LEFT_OVERS:
                 self._storage.remove(self._path / left_over)
@@ -101,7 +103,8 @@ class Folder:
 
     def load(self) -> Snapshot:
         """Return the stored snapshot, or raise `SnapshotDamaged`."""
-        return decode_snapshot(self._storage.read(self.snapshot_path))
+        checked, self._checked = self._checked, None
+        return checked or decode_snapshot(self._storage.read(self.snapshot_path))
 
     def read_snapshot(self) -> bytes:
         """Return the stored snapshot, encoded; raises `SnapshotDamaged`."""
@@ -148,6 +151,7 @@ class Folder:
 
     def put_in_force(self, staged: Path) -> None:
         """Make what `stage` returned the current snapshot; raises `DiskFailed`."""
+        self._checked = None
         try:
             self._storage.replace(staged, self.snapshot_path)
             self._storage.sync_folder(self._path)

@@ -5,8 +5,8 @@
    synced and put in force by the owner.
 """
 
-import hashlib
 import os
+import threading
 from pathlib import Path
 
 from hamgr.raft.store.snapshot import (
@@ -27,7 +27,6 @@ class OutgoingSnapshot:
 
     Attributes:
         size_bytes: What is to be sent.
-        digest: SHA-256 of it; two that are alike are the same snapshot.
     """
 
     def __init__(self, storage: Storage, path: Path) -> None:
@@ -45,7 +44,6 @@ class OutgoingSnapshot:
             self.close()
             raise _unreadable(path, error) from error
         self.size_bytes = len(content)
-        self.digest = hashlib.sha256(content).digest()
 
     def read(self, offset: int, count: int) -> bytes:
         """Return `count` bytes from `offset`, fewer only at the end.
@@ -85,6 +83,7 @@ class IncomingSnapshot:
         self._beginning = b""
         self._size_bytes_max = SNAPSHOT_BYTES_MAX
         self._abandoned = False
+        self._check: _Check | None = None
         try:
             self._file = storage.create(path)
         except OSError as error:
@@ -111,6 +110,20 @@ class IncomingSnapshot:
             raise DiskFailed(self.path, error) from error
         self.size_bytes += len(data)
 
+    def check_beside(self) -> None:
+        """Begin what `finish` does in a thread of its own: a large state takes longer than an election.
+
+        May be called again. Nothing may be written from now on.
+        """
+        if self._check is None:
+            self._check = _Check(self._storage, self._file, self.path)
+            self._check.start()
+
+    @property
+    def checked(self) -> bool:
+        """What `check_beside` began is done; `finish` returns at once."""
+        return self._check is not None and not self._check.is_alive()
+
     def finish(self) -> Snapshot:
         """Return the snapshot, which is whole and synced, but not in force yet; the file is closed.
 
@@ -118,18 +131,19 @@ class IncomingSnapshot:
             SnapshotDamaged: It is not whole or cannot be decoded; nothing of it is left.
             DiskFailed: It could not be synced or read back; the replica must stop.
         """
-        try:
-            self._storage.sync(self._file)
-            content = self._storage.read(self.path)
-        except OSError as error:
-            raise DiskFailed(self.path, error) from error
-        try:
-            snapshot = decode_snapshot(content)
-        except SnapshotDamaged:
-            self.abandon()
-            raise
-        self._close()
-        return snapshot
+        check, self._check = self._check, None
+        if check is not None:
+            check.join()
+        else:
+            check = _Check(self._storage, self._file, self.path)
+            check.run()
+        if check.snapshot is not None:
+            self._close()
+            return check.snapshot
+        self.abandon()
+        if isinstance(check.error, OSError):
+            raise DiskFailed(self.path, check.error) from check.error
+        raise SnapshotDamaged(str(check.error)) from check.error
 
     def abandon(self) -> None:
         """Forget what has come, or what is finished and not wanted after all; may be called again.
@@ -137,6 +151,9 @@ class IncomingSnapshot:
         Raises:
             DiskFailed: It could not be removed.
         """
+        if self._check is not None:
+            self._check.join()
+            self._check = None
         self._close()
         if self._abandoned:
             return
@@ -155,6 +172,23 @@ class IncomingSnapshot:
         if self._file >= 0:
             self._storage.close(self._file)
             self._file = -1
+
+
+class _Check(threading.Thread):
+    """Syncs, reads back and decodes; when it is over, either `snapshot` or `error` is set."""
+
+    def __init__(self, storage: Storage, file: int, path: Path) -> None:
+        super().__init__(name="received snapshot", daemon=True)
+        self.snapshot: Snapshot | None = None
+        self.error: Exception | None = None
+        self._storage, self._file, self._path = storage, file, path
+
+    def run(self) -> None:
+        try:
+            self._storage.sync(self._file)
+            self.snapshot = decode_snapshot(self._storage.read(self._path))
+        except (OSError, SnapshotDamaged) as error:
+            self.error = error
 
 
 def _unreadable(path: Path, error: Exception) -> SnapshotDamaged:

@@ -140,8 +140,8 @@ def test_a_process_that_is_killed_again_and_again_in_compaction_keeps_what_was_s
     safe, snapshots, generation = 0, set(), 0
     for seed in range(KILLS):
         writer = Writer(path, seed=seed, entries=shuffle.choice((2, 3, 16)))
-        writer.wait_for(safe + 1)
-        time.sleep(shuffle.random() * 0.06)
+        writer.wait_for(safe + shuffle.randint(1, 80))
+        time.sleep(shuffle.random() * 0.005)  # anywhere between two entries
         safe = max(safe, writer.kill())
         check_all_is_there(path, safe)
         report = examine(path)
@@ -150,7 +150,7 @@ def test_a_process_that_is_killed_again_and_again_in_compaction_keeps_what_was_s
         assert report.journal["vote"] == report.identity["replica"]
         generation = report.journal["generation"]
         snapshots.add(report.snapshot and report.snapshot["index"])
-    assert len(snapshots) > KILLS // 2
+    assert len(snapshots) > KILLS // 3
     assert generation > KILLS
 
 

@@ -1,10 +1,13 @@
 """Snapshots written and read piece by piece: whole or nothing, and never in the way of the one in force."""
 
 import os
+import threading
+import time
 
 import pytest
 
 from hamgr.raft.store import snapshot as snapshots
+from hamgr.raft.store import transfer
 from hamgr.raft.store.folder import Folder
 from hamgr.raft.store.snapshot import Snapshot, SnapshotDamaged, encode_snapshot
 from hamgr.raft.store.storage import DiskFailed
@@ -73,10 +76,8 @@ def test_what_is_being_sent_stays_the_same_when_another_is_put_in_force(folder):
     first = outgoing.read(0, PIECE)
     folder.put_in_force(folder.stage(encode_snapshot(snapshot_of("another", "one")), "new"))
     assert first + outgoing.read(PIECE, 1 << 30) == content
-    other = folder.open_snapshot()
-    assert other.digest != outgoing.digest
+    assert folder.snapshot_path.read_bytes() != content
     outgoing.close()
-    other.close()
 
 
 def test_a_stored_snapshot_that_is_damaged_is_not_sent(folder):
@@ -183,3 +184,67 @@ def test_a_snapshot_that_cannot_be_staged_leaves_no_half_file(folder, storage):
     with pytest.raises(OSError, match="as the test wants"):
         folder.stage(encode_snapshot(snapshot_of("another")), "new")
     assert files(folder) == before
+
+
+def test_a_large_one_is_checked_by_a_thread_of_its_own(folder, monkeypatch):
+    gate, decode = threading.Event(), transfer.decode_snapshot
+
+    def slowly(data):
+        assert gate.wait(20)
+        return decode(data)
+
+    monkeypatch.setattr(transfer, "decode_snapshot", slowly)
+    incoming = folder.receiving()
+    send(incoming, encode_snapshot(snapshot_of("theirs")))
+    assert not incoming.checked
+    for _ in range(3):
+        incoming.check_beside()
+        assert not incoming.checked
+    gate.set()
+    deadline = time.monotonic() + 20
+    while not incoming.checked:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert incoming.finish() == snapshot_of("theirs")
+    folder.put_in_force(incoming.path)
+    assert folder.load() == snapshot_of("theirs")
+
+
+def test_one_that_is_damaged_is_refused_after_the_thread_has_looked(folder):
+    before = files(folder)
+    incoming = folder.receiving()
+    send(incoming, encode_snapshot(snapshot_of("theirs"))[:-1])
+    incoming.check_beside()
+    with pytest.raises(SnapshotDamaged, match="bytes instead of"):
+        incoming.finish()
+    assert files(folder) == before
+
+
+def test_a_disk_that_fails_beneath_the_thread_is_for_good(folder, storage):
+    incoming = folder.receiving()
+    send(incoming, encode_snapshot(snapshot_of("theirs")))
+    storage.fail = "sync"
+    incoming.check_beside()
+    with pytest.raises(DiskFailed, match=r"snapshot\.received could not be written safely"):
+        incoming.finish()
+
+
+def test_abandoning_waits_for_the_thread_and_leaves_nothing(folder):
+    before = files(folder)
+    incoming = folder.receiving()
+    send(incoming, encode_snapshot(snapshot_of("theirs")))
+    incoming.check_beside()
+    incoming.abandon()
+    assert files(folder) == before
+    assert not any(thread.name == "received snapshot" for thread in threading.enumerate())
+
+
+def test_what_was_checked_at_the_start_is_loaded_once_and_never_in_place_of_a_newer_one(folder):
+    folder.snapshot_path.unlink()
+    folder.settle().close()
+    folder.put_in_force(folder.stage(encode_snapshot(snapshot_of("first", index=3)), "new"))
+    folder.settle().close()
+    folder.put_in_force(folder.stage(encode_snapshot(snapshot_of("second", index=4)), "new"))
+    assert folder.load() == snapshot_of("second", index=4)
+    folder.settle().close()
+    assert folder.load() == folder.load() == snapshot_of("second", index=4)
