@@ -6,8 +6,8 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Any
 
 from tests.consensus.figures import Figures
 from tests.consensus.world import Verdict, judge
@@ -28,7 +28,7 @@ def main() -> int:
     options = parser.parse_args()
     seeds = range(options.start, options.start + options.seeds)
     given = {"watching": False} if options.outside else {}
-    one = partial(_judge, tell=print if options.verbose else None, **given)
+    one = partial(judge, tell=print if options.verbose else None, **given)
     began, figures, broken = time.monotonic(), Figures(), 0
     for verdict in _verdicts(one, seeds, options.jobs):
         figures.add(verdict.figures)
@@ -47,17 +47,13 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def _judge(seed: int, **given: Any) -> Verdict:
-    logging.disable()  # replicas report every crash that they recover from
-    return judge(seed, **given)
-
-
 def _verdicts(one: Callable[[int], Verdict], seeds: range, jobs: int) -> Iterator[Verdict]:
+    logging.disable()  # replicas report every crash that they recover from
     if jobs == 1:
         yield from map(one, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(one, seeds, chunksize=5)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=logging.disable) as pool:
+        yield from pool.map(one, seeds, chunksize=5)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ from tests.consensus.schedule import Schedule
 from tests.consensus.trail import Trail
 from tests.hamgr.raft.bad_disk import PowerCut
 
-TIMER_S = 0.010
+TIMER_S_MAX = (0.01, 0.1)
+"""A host looks around so often, if its core does not want to before."""
 WAKE_S = 0.00005
 TURN_S = 0.00005
 MESSAGE_S = 0.00001
@@ -94,6 +95,7 @@ class Host:
         self._turn_at = float("inf")
         self._turns = 0
         self._freeze: tuple[int, float] | None = None
+        self._timer_s_max = self.random.choice(TIMER_S_MAX)
         self._draw_clock()
 
     @property
@@ -187,6 +189,10 @@ class Host:
         """Have the process do nothing for a while, from somewhere in its next turns on."""
         self._freeze = self.random.randint(1, 8), for_s
 
+    def thaw(self) -> None:
+        """Let a freeze that has not begun be forgotten."""
+        self._freeze = None
+
     def _maybe_freeze(self) -> None:
         """Lose time here, if it was to be so; not in the midst of a loop, whose order may be any."""
         if self._freeze is None:
@@ -250,7 +256,9 @@ class Host:
         self.local = self._schedule.now
         try:
             with lent_to(self._clock, lambda: self.local, self.random):
-                self._work(self.core)
+                more = self._work(self.core)
+                pause_s = 0.0 if more else min(self.core.next_at() - self._clock(), self._timer_s_max)
+            self._turn_after(self.local - self._schedule.now + max(pause_s, WAKE_S))
         except PowerCut:
             self._fall()
             self._fell(self)
@@ -258,26 +266,28 @@ class Host:
             self._laws.break_("no replica sends what another one must refuse", str(error), self.name)
         except FAIL_STOPS as error:
             self._stop_by_itself(error)
-        else:
-            self._turn_after(self.local - self._schedule.now + TIMER_S * self.random.uniform(0.5, 1.0))
 
-    def _work(self, core: Core) -> None:
+    def _work(self, core: Core) -> bool:
+        """Do what the engine does in one turn; True when there is more to do."""
         self.local += TURN_S + MESSAGE_S * len(self._inbox)
         for _ in range(len(self._inbox)):
             self._inbox.popleft()(core)
         self._maybe_freeze()
         core.advance()
         self._maybe_freeze()
-        core.settle()
+        more = core.settle()
         if self.machine.stuck_at and not core.renounced:
             core.renounce("it does not know a command")
         self._laws.looked_at(self)
         self.machine.compactor.advance(core)
+        return more
 
     def _stop_by_itself(self, error: Exception) -> None:
         self._trail.note(self.name, "stops by itself:", str(error))
         self.stopped = str(error) or type(error).__name__
-        if not self.disk.failed:
+        if self.disk.failed:
+            self._laws.stopped_by_its_disk()
+        else:
             self._laws.break_("a replica stops only when its disk failed", self.stopped, self.name)
         self._end(kernel_too=False)
         # The system drops what it could not write, and reads back what the disk has.

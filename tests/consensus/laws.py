@@ -51,6 +51,7 @@ class Seen:
         self.last_term = 0
         self.commit = 0
         self.led_in = -1
+        self.believed: dict[str, int] = {}
 
 
 class Laws:
@@ -124,6 +125,9 @@ class Laws:
         if index > first:
             self._figures.count("request applied again")
 
+    def stopped_by_its_disk(self) -> None:
+        self._figures.count("stopped by its disk")
+
     def met_unknown(self, name: str, index: int) -> None:
         """Note that a replica cannot go on, since its version is too old."""
         self._trail.note(name, "does not know the command at", index)
@@ -171,6 +175,8 @@ class Laws:
             self._log_changed(host, journal, seen)
         if core.commit > seen.commit:
             self._commit_moved(host, journal, seen)
+        if core.leads:
+            self._check_beliefs(host, journal, seen)
 
     def _elected(self, host: Replica) -> None:
         term = host.core.term
@@ -252,6 +258,20 @@ class Laws:
         if len(having) < configuration.quorum:
             how = f"{host.name} committed {index}, which is on the disks of {having} only"
             self.break_("what is committed is on the disks of a majority", how, host.name)
+
+    def _check_beliefs(self, host: Replica, journal: Journal, seen: Seen) -> None:
+        """Look at what a leader newly believes its followers to have."""
+        for other in self._hosts.values():
+            progress = host.core.replicator.followers.get(other.id)
+            if progress is not None and seen.believed.get(other.name) != progress.match:
+                seen.believed[other.name] = progress.match
+                disk: OnDisk = other.reader.read()
+                term = journal.term_at(progress.match)
+                if term is not None and not _has(disk, progress.match, term):
+                    how = f"{host.name} believes that {other.name} has {progress.match} of term {term}"
+                    self.break_(
+                        "a leader believes of others what is on their disks", how, host.name, other.name
+                    )
 
     def _digest(self, journal: Journal, index: int) -> bytes:
         command, _, term = journal[index - journal.first]

@@ -75,5 +75,5 @@ class Operators:
             self._schedule.after(self._random.uniform(0.0, 0.3), self._start, host)
 
     def _start(self, host: Host) -> None:
-        if host.core is None and not self._stopped:
+        if host.core is None:
             host.start()

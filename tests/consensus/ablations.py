@@ -1,0 +1,136 @@
+"""What a careless hand could take away: each plants one mistake in the product, for the laws to find."""
+
+from collections.abc import Callable, Container
+from random import Random
+from typing import Any
+
+import pytest
+
+from hamgr.raft import clients, following
+from hamgr.raft.core import Core
+from hamgr.raft.following import Following
+from hamgr.raft.protocol import election, guard, outbox, reads
+from hamgr.raft.protocol.configurations import Configurations
+from hamgr.raft.protocol.membership import Configuration
+from hamgr.raft.protocol.messages import Message
+from hamgr.raft.store.journal import Journal
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+class _Everything(Container[str]):
+    def __contains__(self, _kind: object) -> bool:
+        return True
+
+
+def acknowledge_before_the_sync(patch: pytest.MonkeyPatch) -> None:
+    """A promise leaves while the disk is still at work."""
+    patch.setattr(outbox, "PROMISES_NOTHING", _Everything())
+
+
+def sync_now_and_then(patch: pytest.MonkeyPatch) -> None:
+    """Promises leave in order, but the disk is asked for one batch in thirty."""
+    sync, random = Journal.sync, Random(1)
+
+    def sync_sometimes(journal: Journal) -> None:
+        if random.random() < 0.03:
+            sync(journal)
+
+    patch.setattr(Journal, "sync", sync_sometimes)
+
+
+def commit_while_a_snapshot_comes(patch: pytest.MonkeyPatch) -> None:
+    """As the library does: the leader's commit index is taken over with each piece."""
+
+    def keep_following(self: guard.Guard, sender: Any, message: Message) -> None:
+        commit = 2**40 if message["type"] == "snapshot_piece" else 0
+        self._core.library.feed(
+            sender, {"type": "append_entries", "term": message["term"], "commit_index": commit}
+        )
+
+    patch.setattr(guard.Guard, "_keep_following", keep_following)
+
+
+def believe_acknowledgements_of_any_term(patch: pytest.MonkeyPatch) -> None:
+    """As the library does: who has acknowledged an index in an older term counts for it in this one."""
+
+    def is_for_leader(self: guard.Guard, sender: Any, _message: Message) -> bool:
+        return bool(self._core.leads and sender in self._replicator.followers)
+
+    patch.setattr(guard.Guard, "_is_for_leader", is_for_leader)
+
+
+def stand_without_asking_before(patch: pytest.MonkeyPatch) -> None:
+    """No PreVote: a silence is enough to raise the term."""
+
+    def campaign(self: Core, now: float) -> None:
+        self.election.allow(self.term, now)
+        self.stand_soon()
+
+    patch.setattr(Core, "_campaign", campaign)
+
+
+def count_a_vote_as_often_as_it_comes(patch: pytest.MonkeyPatch) -> None:
+    """As the library does."""
+
+    def response_vote(self: guard.Guard, sender: Any, message: Message) -> None:
+        if message["term"] == self._core.term:
+            self._core.library.feed(sender, message)
+
+    patch.setattr(guard.Guard, "_response_vote", response_vote)
+
+
+def cut_the_log_at_whatever_is_sent(patch: pytest.MonkeyPatch) -> None:
+    """As the library does: what a late message overlaps is taken back."""
+    patch.setattr(following, "spare_known_entries", lambda _message, _log: None)
+
+
+def read_without_asking_the_majority(patch: pytest.MonkeyPatch) -> None:
+    """A leader answers with what it has committed, whether or not it still leads."""
+
+    def ask(self: reads.ReadRounds, answer: reads.Answer) -> None:
+        answer(self._raft.commit if self._raft.leads else None)
+
+    patch.setattr(reads.ReadRounds, "ask", ask)
+
+
+def read_before_the_leader_knows_what_is_committed(patch: pytest.MonkeyPatch) -> None:
+    """A new leader asks the majority, but not whether its own commit index is up to date."""
+    patch.setattr(reads.ReadRounds, "_knows_commit", lambda self: True, raising=False)
+
+
+def change_two_things_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A change of the members is begun while another one may still be taken back."""
+    refusal = clients.Clients._refusal
+
+    def careless(self: clients.Clients, after: Configuration) -> str:
+        said = refusal(self, after)
+        return "" if "under way" in said or "a moment ago" in said else said
+
+    patch.setattr(clients.Clients, "_refusal", careless)
+
+
+def forget_the_configuration_in_the_log(patch: pytest.MonkeyPatch) -> None:
+    """A replica that starts again counts those whom the snapshot, or the operator's file, names."""
+
+    def start(self: Following, initial: Configuration) -> Configurations:
+        append, self._append_to = self._append_to, lambda *_: False  # type: ignore[method-assign, misc]  # planted
+        try:
+            return start_well(self, initial)
+        finally:
+            self._append_to = append  # type: ignore[method-assign]  # planted
+
+    start_well = Following.start
+    patch.setattr(Following, "start", start)
+
+
+def vote_for_everybody(patch: pytest.MonkeyPatch) -> None:
+    """A vote is forgotten as soon as it is given."""
+    note = Journal.setCurrentTerm
+    patch.setattr(Journal, "setCurrentTerm", lambda self, term, _vote: note(self, term, None))
+
+
+def hear_no_leader(patch: pytest.MonkeyPatch) -> None:
+    """No stickiness: who hears a leader helps another one all the same."""
+    patch.setattr(election.Election, "leader_is_alive", lambda self, now: False)
+    patch.setattr(guard.Guard, "_leader_is_alive", lambda self: False)
