@@ -13,7 +13,7 @@ import pytest
 from hamgr.raft.store.check import examine
 from tests.hamgr.raft.store.writer import EXIT_CANNOT_START, EXIT_DISK, Writer, rebuilt
 
-KILLS = 25
+KILLS = 16
 
 
 @pytest.fixture(scope="session")
