@@ -292,8 +292,8 @@ class Core:
         self._outbox.put(to, message)
 
     def stand_soon(self, *, transfer: bool = False) -> None:
+        """Note why the library will stand in the next turn, if `_may_stand` allows it then."""
         self._transferring = transfer
-        self.library.stand_soon()
 
     def make_acquainted(self, configuration: Configuration, index: int) -> None:
         """Let in whom a later configuration names; who votes is for the log alone to say."""

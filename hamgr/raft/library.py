@@ -59,7 +59,7 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
             put: Gets what the library wants to send.
             apply: Gets each committed entry once, in order, when it is on the disk. False: it cannot be
                 applied, nor anything after it.
-            may_stand: Asked before the library stands for election.
+            may_stand: Asked in each turn whether to stand for election.
             on_leads: Called when this node begins and ceases to lead, in the middle of what causes it.
         """
         self._journal = journal
@@ -71,9 +71,7 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
             autoTick=False,
             journalFile=journal,
             commandsWaitLeader=False,
-            # Our own rules say when to stand and when to send; these must merely not be in their way.
-            raftMinTimeout=timers.heartbeat_s / 100,
-            raftMaxTimeout=timers.heartbeat_s / 50,
+            # Our own rules say when to send; this must merely not be in their way.
             appendEntriesPeriod=timers.heartbeat_s / 1000,
             leaderFallbackTimeout=quorum_lost_s,
             logCompactionMinEntries=NEVER,
@@ -121,10 +119,6 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
         self._journal.add(command, index, self.term)
         return index
 
-    def stand_soon(self) -> None:
-        """Stand in the next turn, if `may_stand` says so then."""
-        self._SyncObj__raftElectionDeadline = 0
-
     def step_down(self) -> None:
         """Cease to lead; somebody else will be elected."""
         self._SyncObj__setState(_FOLLOWER)
@@ -165,6 +159,10 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
 
     def _SyncObj__connectedToAnyone(self) -> bool:  # noqa: N802 - the library's name
         return self._may_stand()
+
+    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802 - the library's name
+        """Return a time that is over already: `may_stand` alone says when to stand."""
+        return -1.0
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802 - the library's name
         """Nothing: `replication` sends, when its turn comes."""
