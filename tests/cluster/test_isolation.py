@@ -188,6 +188,7 @@ def test_a_follower_that_is_cut_off_and_comes_back_disturbs_nobody(
     cluster: SeparateCluster, cut: str
 ) -> None:
     before = cluster.wait("agreement", lambda: agreed(cluster))
+    assert before is not None
     leader = before[1]
     follower, other = [name for name in cluster.names if name != leader]
     CUTS_OF_A_FOLLOWER[cut](cluster, follower, leader)

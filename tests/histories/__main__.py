@@ -1,9 +1,11 @@
 """Record and judge many histories: `python -m tests.histories --minutes 30` (as root)."""
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
+from tempfile import mkdtemp
 
 from tests.histories import laws, linearizability
 from tests.histories.operations import parsed
@@ -39,13 +41,24 @@ def main(words: list[str] | None = None) -> int:
         return _judge(options.judge)
     end_s, seed, broken = time.monotonic() + options.minutes * 60, options.first, 0
     while time.monotonic() < end_s and seed - options.first != options.count:
-        directory = options.keep / str(seed) if options.keep else None
-        report = record(seed, seconds=options.seconds, faults=options.faults, directory=directory)
-        broken += not report.is_well
-        print(report.line() if report.is_well else report, flush=True)
+        directory = options.keep / str(seed) if options.keep else Path(mkdtemp(prefix="hamgr-histories-"))
+        is_well = _record(seed, options.seconds, options.faults, directory)
+        broken += not is_well
+        if is_well and not options.keep:
+            shutil.rmtree(directory)
         seed += 1
     print(f"{seed - options.first} histories, {broken} broke a law")
     return 1 if broken else 0
+
+
+def _record(seed: int, seconds: float, faults: list[Kind], directory: Path) -> bool:
+    try:
+        report = record(seed, seconds=seconds, faults=faults, directory=directory)
+    except AssertionError as error:
+        print(f"seed {seed}: the cluster did not recover: {error}\nkept in {directory}", flush=True)
+        return False
+    print(report.line() if report.is_well else f"{report}\nkept in {directory}", flush=True)
+    return report.is_well
 
 
 def _judge(path: Path) -> int:

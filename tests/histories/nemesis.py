@@ -8,6 +8,7 @@ from tests.histories.cluster import SeparateCluster
 from tests.histories.schedule import CUTS, Kind, Misfortune, Part
 
 POLL_S = 0.01
+LOG_CHARS_SHOWN = 2_000
 
 
 class Nemesis:
@@ -15,6 +16,7 @@ class Nemesis:
 
     Attributes:
         done: What was really done, with the seconds since the begin, for people.
+        deaths: Replicas that ended although nobody killed them, with the end of their logs.
     """
 
     def __init__(self, cluster: SeparateCluster, rng: random.Random) -> None:
@@ -22,6 +24,7 @@ class Nemesis:
         self._rng = rng
         self._victims: dict[Misfortune, list[str]] = {}
         self.done: list[str] = []
+        self.deaths: list[str] = []
 
     def run(self, plan: Sequence[Misfortune], is_over: Callable[[], bool]) -> None:
         """Carry `plan` out, or until `is_over`; at the end, whatever happened, nothing of it is left."""
@@ -34,10 +37,12 @@ class Nemesis:
                     if is_over():
                         return
                     time.sleep(POLL_S)
+                self._notice_deaths()
                 act(one)
         finally:
             for one in list(self._victims):
                 self._end(one)
+            self._notice_deaths()
 
     def _begin(self, one: Misfortune) -> None:
         victims = self._choose(one.part)
@@ -72,6 +77,16 @@ class Nemesis:
             elif one.kind is Kind.FREEZE and self._cluster.processes.ended(name) is None:
                 self._cluster.thaw(name)
         self._tell(f"undone: {one.kind} {' '.join(victims)}")
+
+    def _notice_deaths(self) -> None:
+        """Write down who is dead and not by our hand, and start it again."""
+        killed = {n for one, victims in self._victims.items() if one.kind is Kind.KILL for n in victims}
+        for name in {*self._cluster.names} - killed:
+            if (status := self._cluster.processes.ended(name)) is not None:
+                plan = next(plan for plan in self._cluster.layout.replicas if plan.name == name)
+                log = plan.log.read_text()[-LOG_CHARS_SHOWN:]
+                self.deaths.append(f"replica {name} ended by itself with {status}:\n{log}")
+                self._cluster.processes.start_replica(name)
 
     def _choose(self, part: Part) -> list[str]:
         names = list(self._cluster.names)

@@ -103,6 +103,7 @@ async def _recorded(
             read = await recorder.read("last", target, key, timeout_s=10.0)
             if read.outcome is not Outcome.DONE:
                 history.surprises.append(f"no answer although all is well again: {read}")
+    history.surprises.extend(nemesis.deaths)
     history.surprises.extend(await asyncio.to_thread(_differences, cluster))
     history = moved(history, begun_ns)
     return Report(
