@@ -38,7 +38,8 @@ class Acceptor:
         self._links = links
         self._address = address
         self._socket: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._resumption: asyncio.TimerHandle | None = None
         self._welcomes: set[asyncio.Task[None]] = set()
         # From elsewhere, and from hosts of members; the oldest first.
         self._strangers: tuple[dict[asyncio.Task[None], None], ...] = ({}, {})
@@ -46,6 +47,7 @@ class Acceptor:
 
     def start(self) -> None:
         """Bind and listen; raises `CannotStart`."""
+        self._loop = asyncio.get_running_loop()
         host, _, port = self._address.rpartition(":")
         host = host.strip("[]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -62,8 +64,7 @@ class Acceptor:
                 "stop what uses it, or choose another address"
             ) from error
         self._socket = listener
-        self._accepting = asyncio.get_running_loop().create_task(self._accept(listener))
-        self._accepting.add_done_callback(self._ended)
+        self._listen(listener)
 
     def close_others_than(self, members: Container[ReplicaId]) -> None:
         """Close the connections of whoever is not a member any more."""
@@ -72,39 +73,48 @@ class Acceptor:
 
     async def close(self) -> None:
         """Close the socket and every connection."""
-        tasks = [*self._welcomes] + ([self._accepting] if self._accepting else [])
+        if self._resumption is not None:
+            self._resumption.cancel()
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+        tasks = [*self._welcomes]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._socket is not None:
-            self._socket.close()
         self.close_others_than(())
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, peer = await loop.sock_accept(listener)
-            except OSError as error:
-                self._links.counters["accepts_failed"] += 1
-                logger.warning("no connection could be accepted: %s", error.strerror)
-                await asyncio.sleep(ACCEPT_PAUSE_S)
-                continue
-            places = self._strangers[self._links.is_host_of_a_member(peer[0])]
-            if len(places) >= self._links.settings.strangers_max:
-                self._links.counters["strangers_pushed_out"] += 1
-                oldest = next(iter(places))
-                del places[oldest]
-                oldest.cancel()
-            task = loop.create_task(self._welcome(connection))
-            places[task] = None
-            self._welcomes.add(task)
-            task.add_done_callback(self._ended)
-            await asyncio.sleep(
-                0
-            )  # a task that never ran would not close its connection; and others want a turn
+    def _listen(self, listener: socket.socket) -> None:
+        self._loop.add_reader(listener, self._accept, listener)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        """Accept one connection; the loop comes back for the next one after its other work."""
+        try:
+            connection, peer = listener.accept()
+        except (BlockingIOError, ConnectionError):  # it is gone already
+            return
+        except OSError as error:
+            self._links.counters["accepts_failed"] += 1
+            logger.warning("no connection could be accepted: %s", error.strerror)
+            self._loop.remove_reader(listener)
+            self._resumption = self._loop.call_later(ACCEPT_PAUSE_S, self._listen, listener)
+            return
+        connection.setblocking(False)
+        places = self._strangers[self._links.is_host_of_a_member(peer[0])]
+        if len(places) >= self._links.settings.strangers_max:
+            self._links.counters["strangers_pushed_out"] += 1
+            oldest = next(iter(places))
+            del places[oldest]
+            oldest.cancel()
+        channel = Channel()
+        task = self._loop.create_task(self._welcome(connection, channel))
+        places[task] = None
+        self._welcomes.add(task)
+        task.add_done_callback(lambda task: self._ended(task, connection, channel))
+
+    def _ended(self, task: asyncio.Task[None], connection: socket.socket, channel: Channel) -> None:
+        if not channel.made:
+            connection.close()  # here, because a task that is cancelled early does nothing at all
         self._welcomes.discard(task)
         for places in self._strangers:
             places.pop(task, None)
@@ -112,12 +122,12 @@ class Acceptor:
             self._links.counters["failures"] += 1
             logger.error("the links could not handle a connection", exc_info=error)
 
-    async def _welcome(self, connection: socket.socket) -> None:
+    async def _welcome(self, connection: socket.socket, channel: Channel) -> None:
         """Find out who it is; it has little time for that, and is closed if it is nobody."""
-        counters, channel, let_in = self._links.counters, Channel(), False
+        counters, let_in = self._links.counters, False
         try:
             async with asyncio.timeout(self._links.settings.welcome_timeout_s):
-                await asyncio.get_running_loop().connect_accepted_socket(
+                await self._loop.connect_accepted_socket(
                     lambda: channel, connection, ssl=self._links.server_tls
                 )
                 peer = self._proven_member(channel)
@@ -131,8 +141,6 @@ class Acceptor:
         finally:
             if not let_in:
                 channel.abort()
-                if not channel.made:
-                    connection.close()
 
     def _proven_member(self, channel: Channel) -> ReplicaId | None:
         """Return whose certificate it was; None when it is refused."""
