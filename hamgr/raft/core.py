@@ -248,8 +248,8 @@ class Core:
 
     def renounce(self, reason: str) -> None:
         """Never lead again in this process; what a leader sends is still stored and acknowledged."""
-        self.renounced = self.renounced or reason
-        self._renounced_at = self.now()
+        if not self.renounced:
+            self.renounced, self._renounced_at = reason, self.now()
 
     def resynchronise(self) -> None:
         """Have the state replaced by the leader's snapshot, as soon as there is a leader that has one."""

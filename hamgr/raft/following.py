@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from hamgr.raft.core import Core
 
 
+ASK_AGAIN_S = 1.0
+"""How long a leader has time to begin a snapshot that was asked for; one it has may be too old."""
+
+
 class Following:
     """What one replica does with what its leader sends."""
 
@@ -35,6 +39,7 @@ class Following:
         self._reception = Reception(self, SnapshotDamaged)
         self._incoming: IncomingSnapshot | None = None
         self._wants_snapshot = False
+        self._asked_at = float("-inf")
         self._sent_at = 0.0
         self._known_below: int | None = None
 
@@ -63,7 +68,9 @@ class Following:
         held = [entry for entry in entries if core.log.term_at(entry[1]) == entry[2]]
         if self._append_to(core.configurations, held) or taken_back:
             core.adopt_configuration()
-        if self._wants_snapshot and core.leader == sender:
+        now = core.now()
+        if self._wants_snapshot and core.leader == sender and now - self._asked_at >= ASK_AGAIN_S:
+            self._asked_at = now
             core.send(sender, {"type": "snapshot_wanted", "term": core.term})
 
     def complete(self, message: Message) -> None:
@@ -117,7 +124,10 @@ class Following:
             raise Refused("nothing was being received")
         if index <= core.applied and not (self._wants_snapshot and index > core.log.first):
             raise Refused(f"it ends at entry {index}, and {core.applied} are applied already")
-        configuration = self._decode(snapshot.configuration)
+        if snapshot.configuration:
+            configuration = self._decode(snapshot.configuration)
+        else:  # the file is of format 1: the leader goes by what its log or its settings say, like us
+            configuration = core.configurations.at(core.commit)
         self._folder.put_in_force(incoming.path)
         self._put_in_place(snapshot)
         core.configurations = Configurations(configuration, index)
