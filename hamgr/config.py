@@ -1,37 +1,57 @@
 """The daemon's configuration file: what it may say, its defaults, and errors that name file and key."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hamgr.raft.settings import Timers
 
 CONFIG_BYTES_MAX = 64 * 1024
 SECRET_CHARS_MIN = 32
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+"""Of a replica."""
+_TIMERS = Timers()
 
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message names the file, the key and the way out."""
 
 
-def _loopback_address(text: str) -> str:
+def _parts(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
     host, _, port = text.rpartition(":")
     try:
-        loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
     except ValueError as error:
-        raise ValueError(f"{text!r} is not ADDRESS:PORT") from error
-    if not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ValueError(f"{text!r} is not ADDRESS:PORT")
-    if not loopback:
+        raise ValueError(f"{text!r} is not ADDRESS:PORT with an IP address") from error
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_536:
+        raise ValueError(f"{text!r} is not ADDRESS:PORT with a port between 1 and 65535")
+    if (address.version == 6) != host.startswith("["):
+        raise ValueError(f"{text!r}: an IPv6 address must stand in brackets, like [::1]:7001")
+    return address, int(port)
+
+
+def _reachable_address(text: str) -> str:
+    if _parts(text)[0].is_unspecified:
+        raise ValueError(f"{text!r} is no address that the other replicas could reach; name one of this host")
+    return text
+
+
+def _loopback_address(text: str) -> str:
+    if not _parts(text)[0].is_loopback:
         raise ValueError(
-            f"{text!r} is not a loopback address; until replicas speak mutual TLS, hamgrd refuses any other"
+            f"{text!r} is not a loopback address; the HTTP API has no TLS yet, so hamgrd refuses any other"
         )
     return text
 
 
+ReachableAddress = Annotated[str, AfterValidator(_reachable_address)]
 LoopbackAddress = Annotated[str, AfterValidator(_loopback_address)]
+ReplicaUuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$")]
 
 
 class _Section(BaseModel):
@@ -39,10 +59,39 @@ class _Section(BaseModel):
 
 
 class PeerSection(_Section):
-    """Another replica."""
+    """A replica of the cluster: another one, or this one itself, so that all can share one list."""
 
-    raft: LoopbackAddress
+    id: ReplicaUuid
+    """As in its certificate; `hamgrd make-certificates` prints it."""
+    raft: ReachableAddress
     api: LoopbackAddress
+
+
+class TLSSection(_Section):
+    """What this replica shows to its peers, and whom it believes; read again on SIGHUP."""
+
+    ca: Path
+    """The cluster's own; whoever has a certificate of it is a replica or a client of this cluster."""
+    certificate: Path
+    key: Path
+
+
+class TimersSection(_Section):
+    """See `hamgr.raft.settings.Timers`; the same on all replicas."""
+
+    heartbeat_s: float = _TIMERS.heartbeat_s
+    election_s_min: float = _TIMERS.election_s_min
+    election_s_max: float = _TIMERS.election_s_max
+    quorum_lost_s: float = _TIMERS.quorum_lost_s
+
+    @model_validator(mode="after")
+    def _check(self) -> "TimersSection":
+        self.timers()
+        return self
+
+    def timers(self) -> Timers:
+        """Return the timers; raises `InvalidSettings`, which is a `ValueError`."""
+        return Timers(**self.model_dump())
 
 
 class SSHSection(_Section):
@@ -56,16 +105,42 @@ class SSHSection(_Section):
 class Config(_Section):
     """One replica."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    name: str = Field(pattern=f"^{NAME.pattern}$")
     data_dir: Path
-    raft: LoopbackAddress
+    raft: ReachableAddress
     api: LoopbackAddress
-    password_file: Path
-    """The cluster's secret; the same on all replicas, at least 32 characters, readable by the owner only."""
+    tls: TLSSection
     token_file: Path
     """The API's bearer token; the same on all replicas."""
     peers: Mapping[str, PeerSection] = Field(default_factory=dict)
+    timers: TimersSection = Field(default_factory=TimersSection)
     ssh: SSHSection
+
+    @property
+    def raft_dir(self) -> Path:
+        """Where log, snapshot and identity are."""
+        return self.data_dir / "raft"
+
+    @property
+    def others(self) -> Mapping[str, PeerSection]:
+        """The peers without this replica itself."""
+        return {name: peer for name, peer in self.peers.items() if name != self.name}
+
+    @model_validator(mode="after")
+    def _check_members(self) -> "Config":
+        own = self.peers.get(self.name)
+        if own is not None and (own.raft, own.api) != (self.raft, self.api):
+            raise ValueError(
+                f"peers.{self.name} is this replica, so its addresses must be those of `raft` and `api`"
+            )
+        owners: dict[str, str] = {}
+        for name, text in (
+            (self.name, self.raft),
+            *((name, text) for name, peer in self.others.items() for text in (peer.raft, peer.id)),
+        ):
+            if owners.setdefault(text, name) != name:
+                raise ValueError(f"{owners[text]} and {name} share {text}; each replica has its own")
+        return self
 
 
 def load(path: Path) -> Config:
@@ -88,7 +163,10 @@ def load(path: Path) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{path}: {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
         raise ConfigError("\n".join(lines)) from error
 
 

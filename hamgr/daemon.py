@@ -1,6 +1,6 @@
 """hamgrd: one replica, composed here and nowhere else (STYLE 14).
 
-Start order: configuration, data folder, consensus, SSH, manager, API. Stop order is the reverse, in one
+Start order: configuration, certificate, consensus, manager, API. Stop order is the reverse, in one
 function, and a stop leaves what runs on nodes alone: another replica adopts it.
 """
 
@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 
-import click
 import uvloop
 
 from backends.blobs import BlobError, BlobStore
@@ -28,6 +27,7 @@ from hamgr import api, config, failpoints, guard
 from hamgr.archives import ReplicaArchives
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
+from hamgr.commands import EXIT_CONFIGURATION, fail, main
 from hamgr.config import Config, ConfigError
 from hamgr.jobs.attempt import AttemptSettings
 from hamgr.jobs.logs import NodeLogs
@@ -35,32 +35,27 @@ from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import BundleScripts
 from hamgr.jobs.worker import Tools
 from hamgr.manager import Manager
+from hamgr.membership import credentials_of, raft_settings
 from hamgr.raft.port import CannotStart
-from hamgr.raft.settings import StockSettings
-from hamgr.raft.stock import StockReplica
+from hamgr.raft.replica import RaftReplica
 
 log = logging.getLogger("hamgrd")
-
-EXIT_CONFIGURATION = 78
-"""EX_CONFIG of sysexits(3): systemd does not restart what cannot start (RestartPreventExitStatus)."""
 
 EXIT_REPLICA_FAILED = 70
 """EX_SOFTWARE: damaged files or a bug; systemd starts the replica again, and the log says why."""
 
+SWITCH_INTERVAL_S = 0.0005
+"""How long one thread may keep the other from the interpreter: consensus must not wait for the API."""
 
-def replica_of(settings: Config) -> StockReplica:
+
+def replica_of(settings: Config) -> RaftReplica:
     """Return the replica that a configuration describes, not yet started.
 
     A replica that fails later ends the process, so that systemd starts a new one: it must not idle.
     """
-    return StockReplica(
-        StockSettings(
-            name=settings.name,
-            address=settings.raft,
-            peers={name: (peer.raft, f"http://{peer.api}") for name, peer in settings.peers.items()},
-            password=config.secret(settings.password_file),
-            data_dir=settings.data_dir / "raft",
-        ),
+    owner = credentials_of(settings).identity()
+    return RaftReplica(
+        raft_settings(settings, owner, version=version("hamgr")),
         on_failure=_end_of_replica,
     )
 
@@ -71,7 +66,7 @@ def _end_of_replica(why: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Config) -> AsyncIterator[StockReplica]:
+async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     """Run one replica for as long as the context is open."""
     clock = SystemClock()
     replica = replica_of(settings)
@@ -113,12 +108,13 @@ async def running(settings: Config) -> AsyncIterator[StockReplica]:
 
 
 async def serve(settings: Config) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT; SIGHUP has the certificates read again."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings):
+    async with running(settings) as replica:
+        loop.add_signal_handler(signal.SIGHUP, replica.reload, credentials_of(settings))
         log.info("replica %s serves its API on %s", settings.name, settings.api)
         notify("READY=1")
         await stop.wait()
@@ -134,59 +130,20 @@ def notify(message: str) -> None:
         channel.sendto(message.encode(), "\0" + path[1:] if path.startswith("@") else path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="hamgr")
-def main() -> None:
-    """One replica of hamgr. Operators use `hamgr`; this is what systemd starts."""
-
-
-@main.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/hamgr/hamgrd.yaml"),
-    show_default=True,
-    help="The replica's configuration.",
-)
 def run(path: Path) -> None:
-    """Run the replica in the foreground until SIGTERM.
-
-    Example: hamgrd run --config /etc/hamgr/hamgrd.yaml
-    """
+    """Run the replica that the configuration describes, until SIGTERM; errors end the process."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     if foreign := guard.complaint():
-        click.echo(f"hamgrd: {foreign}", err=True)
-        sys.exit(EXIT_CONFIGURATION)
+        fail(foreign, EXIT_CONFIGURATION)
     try:
         settings = config.load(path)
         uvloop.run(serve(settings))
     except (ConfigError, BlobError, ValueError) as error:
-        click.echo(f"hamgrd: {error}", err=True)
-        sys.exit(EXIT_CONFIGURATION)
+        fail(error, EXIT_CONFIGURATION)
     except (CannotStart, OSError) as error:
-        click.echo(f"hamgrd: {error}", err=True)
-        sys.exit(1)
-
-
-@main.command("check-config")
-@click.argument("path", type=click.Path(path_type=Path))
-def check_config(path: Path) -> None:
-    """Read a configuration and say what is wrong with it.
-
-    Example: hamgrd check-config /etc/hamgr/hamgrd.yaml
-    """
-    try:
-        settings = config.load(path)
-        config.secret(settings.password_file)
-        config.secret(settings.token_file)
-    except ConfigError as error:
-        click.echo(f"hamgrd: {error}", err=True)
-        sys.exit(EXIT_CONFIGURATION)
-    click.echo(
-        f"{path}: replica {settings.name} with {len(settings.peers)} others; nothing to complain about"
-    )
+        fail(error)
 
 
 if __name__ == "__main__":

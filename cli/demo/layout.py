@@ -1,11 +1,15 @@
-"""The folder of a practice cluster: keys, secrets, ports, and one configuration per replica.
+"""The folder of a practice cluster: keys, secrets, ports, certificates, and one configuration per replica.
 
-Everything lives below one directory with mode 0700; nothing outside of it is changed.
+Everything lives below one directory with mode 0700; nothing outside of it is changed. Certificates and data
+folders are made by `hamgrd`, as on real machines.
 """
 
 import json
 import secrets
 import socket
+import subprocess
+import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +96,6 @@ def lay_out(
     names = [f"r{number + 1}" for number in range(replicas)]
     token = f"hamgr_{secrets.token_urlsafe(32)}"
     _private(directory / "token", token)
-    _private(directory / "password", secrets.token_hex(32))
     key = ssh_key or directory / "id_ed25519"
     public = make_ssh_key(key) if ssh_key is None else ssh_key.with_suffix(".pub")
     plans = tuple(
@@ -105,19 +108,24 @@ def lay_out(
         )
         for i, name in enumerate(names)
     )
+    peers = make_certificates(directory / "pki", plans)
     for plan in plans:
-        others = {other.name: {"raft": other.raft, "api": other.api} for other in plans if other is not plan}
         settings = {
             "name": plan.name,
             "data_dir": str(directory / plan.name),
             "raft": plan.raft,
             "api": plan.api,
-            "password_file": str(directory / "password"),
+            "tls": {
+                "ca": str(directory / "pki" / "ca.crt"),
+                "certificate": str(directory / "pki" / f"{plan.name}.crt"),
+                "key": str(directory / "pki" / f"{plan.name}.key"),
+            },
             "token_file": str(directory / "token"),
-            "peers": others,
+            "peers": peers,
             "ssh": {"keys": [str(key)], "unreachable_deadline_s": unreachable_deadline_s},
         }
         plan.config.write_text(json.dumps(settings, indent=2) + "\n")  # JSON is YAML too
+    hamgrd("init", *(word for plan in plans for word in ("--config", str(plan.config))))
     return Layout(
         directory=directory,
         replicas=plans,
@@ -126,6 +134,27 @@ def lay_out(
         ssh_key=key,
         ssh_public_key=public,
     )
+
+
+def make_certificates(directory: Path, plans: Sequence[ReplicaPlan]) -> dict[str, dict[str, str]]:
+    """Make an authority and a certificate for each replica; return the `peers` of their configurations."""
+    wanted = (word for plan in plans for word in ("--replica", f"{plan.name}={plan.raft},{plan.api}"))
+    answer = json.loads(hamgrd("make-certificates", str(directory), *wanted, "-o", "json"))
+    peers: dict[str, dict[str, str]] = answer["peers"]
+    return peers
+
+
+def hamgrd(*words: str) -> str:
+    """Run a command of `hamgrd` to its end and return what it printed.
+
+    Raises:
+        RuntimeError: It refused; the message is its own.
+    """
+    command = [sys.executable, "-m", "hamgr.commands", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip() or f"hamgrd {words[0]} ended with status {done.returncode}")
+    return done.stdout
 
 
 def _private(path: Path, text: str) -> None:

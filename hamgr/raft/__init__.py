@@ -1,13 +1,13 @@
 """Consensus: how a command becomes part of the replicated state.
 
 `port` is what the rest of hamgr may know. Two rooms keep it: `memory` is a cluster inside one process
-(shipped: development, tests, simulation), `stock` stands on pysyncobj, which nothing else imports.
+(shipped: development, tests, simulation), `replica` is one of a cluster over mutual TLS.
 
-`stock` lives on the event loop and waits (`proposals`, `waiting`); `driver` is the thread that ticks and
-applies; `core` is the library behind a typed class, and `overlap` a rule that it breaks.
-
-What must survive a power cut: `disk` is the folder with the snapshot, `journal` the log with term and vote,
-`records` its bytes, `recovery` what is believed of them after a crash, `storage` the file system. `outbox`
-holds what the replica promises until it is synced; `compaction` keeps the log short, and `exchange` brings
-a snapshot to a replica that missed what was cut.
+From the outside in: `replica` lives on the caller's event loop and waits (`proposals`, `waiting`, `members`).
+`engine` is a thread with a loop of its own, and `consensus` what happens on it: it drives the core, applies
+what is committed (`applier`), compares states (`divergence`, `agreement`), knows the others (`roster`), and
+says how it is (`gauges`, `figures`, `stalls`). `core` is consensus without sockets, threads or clocks:
+`following` and `clients` are its two sides, `library` is pysyncobj, which nothing else imports (`pin`), and
+`protocol/` holds the rules that the library lacks. `store/` is what must survive a power cut, `wire/` the
+links between replicas.
 """

@@ -1,13 +1,17 @@
 """What one replica needs to know, and the relations between its timers without which it must not run."""
 
 import ipaddress
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from hamgr.raft.protocol.membership import Configuration, ReplicaId
+from hamgr.raft.wire.links import LinkSettings
+from hamgr.raft.wire.tls import Credentials
 
 HEARTBEATS_LOST_MIN = 3
 """A follower must miss more than this many heartbeats before it may doubt its leader."""
 TIMER_S_MAX = 60.0
+SNAPSHOT_ENTRIES_MIN = 8
 
 
 class InvalidSettings(ValueError):
@@ -76,110 +80,57 @@ def check_address(what: str, address: str) -> None:
         raise InvalidSettings(f"{what}: {address!r} lacks a port between 1 and 65535")
 
 
-PASSWORD_CHARS_MIN = 43
-"""The length of 32 random bytes as base64 text (`secrets.token_urlsafe(32)`)."""
-PASSWORD_DISTINCT_CHARS_MIN = 10
-"""32 random bytes have more distinct characters than this, even written as hexadecimal digits."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StockSettings:
-    """One replica: who it is, who the others are, where it stores, and its timers.
+class RaftSettings:
+    """One replica: who it is, who begins with it, where it stores, and when.
 
     Attributes:
-        address: `127.0.0.1:PORT`; where the other replicas reach this one.
-        peers: The others by name: raft address and base URL of the HTTP API.
-        password: Shared by all replicas of the cluster; `secrets.token_urlsafe(32)` makes one.
-        data_dir: Belongs to this replica alone; made with mode 0700 when it is not there.
-        heartbeat_s: How often an idle leader speaks; news are sent at once.
-        election_s_min, election_s_max: A follower that hears nothing for a random time between them
-            stands for election.
-        quorum_lost_s: A leader that hears no majority for this long steps down.
-        link_silent_s_max: A connection without a byte for this long is closed.
-        reconnect_s: The pause between two attempts to reach a peer.
-        resend_s: A proposal without an answer for this long is sent again, and then ever more rarely.
-        resend_s_max: The longest pause between two of them.
+        me, cluster: As the certificate says; they never change.
+        name, address, api: What the others call it, where they reach it, and base URL of its HTTP API.
+        initial: The members as long as neither log nor snapshot says otherwise; the same on all that begin
+            together. A replica that is to be added later is not among its voters.
+        data_dir: Made by `store.identity.create`, for this replica alone.
+        credentials: Certificate, key and CA of the links.
+        version: Of hamgr, told to the peers.
+        resend_s, resend_s_max: A proposal without an answer for so long is sent again, and then ever more
+            rarely, up to the longest pause.
         snapshot_entries, snapshot_bytes: The log is compacted after as many entries, or as many bytes.
 
     Raises:
         InvalidSettings: On construction.
     """
 
+    me: ReplicaId
+    cluster: str
     name: str
     address: str
-    peers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    password: str = field(repr=False)
+    api: str = ""
+    initial: Configuration
     data_dir: Path
-    heartbeat_s: float = 0.06
-    election_s_min: float = 0.4
-    election_s_max: float = 0.8
-    quorum_lost_s: float = 0.6
-    link_silent_s_max: float = 2.0
-    reconnect_s: float = 0.3
+    credentials: Credentials
+    version: str = ""
+    timers: Timers = field(default_factory=Timers)
+    links: LinkSettings = field(default_factory=LinkSettings)
     resend_s: float = 0.5
     resend_s_max: float = 2.0
     snapshot_entries: int = 4_096
     snapshot_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        _check_names(self)
-        _check_addresses(self)
-        _check_password(self.password)
-        _check_timers(self)
-
-
-def _check_names(settings: StockSettings) -> None:
-    if not settings.name:
-        raise InvalidSettings("name: a replica must have one")
-    if settings.name in settings.peers:
-        raise InvalidSettings(f"peers: {settings.name} is this replica itself; name only the others")
-    if "" in settings.peers:
-        raise InvalidSettings("peers: a replica must have a name")
-
-
-def _check_addresses(settings: StockSettings) -> None:
-    owners: dict[str, str] = {}
-    for name, address in (
-        (settings.name, settings.address),
-        *((n, a) for n, (a, _) in settings.peers.items()),
-    ):
-        _check_address(name, address)
-        if address in owners:
-            raise InvalidSettings(f"{name}: {address} is the address of {owners[address]} too")
-        owners[address] = name
-
-
-def _check_address(name: str, address: str) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        loopback = ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise InvalidSettings(
-            f"{name}: {address!r} is not 127.x.y.z:PORT; "
-            "replicas must stay on loopback until their links are protected by TLS"
-        )
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
-        raise InvalidSettings(f"{name}: {address!r} lacks a port between 1 and 65535")
-
-
-def _check_password(password: str) -> None:
-    if len(password) < PASSWORD_CHARS_MIN:
-        raise InvalidSettings(
-            f"password: {len(password)} characters are fewer than {PASSWORD_CHARS_MIN}; "
-            "use 32 random bytes as text, for example from `openssl rand -hex 32`"
-        )
-    if len(set(password)) < PASSWORD_DISTINCT_CHARS_MIN:
-        raise InvalidSettings("password: it is not random; use `openssl rand -hex 32`")
-
-
-def _check_timers(settings: StockSettings) -> None:
-    if not 0 < settings.heartbeat_s * 3 < settings.election_s_min < settings.election_s_max:
-        raise InvalidSettings("timers: 3 * heartbeat_s < election_s_min < election_s_max must hold")
-    if settings.quorum_lost_s <= settings.heartbeat_s * 3:
-        raise InvalidSettings("timers: quorum_lost_s must be more than three heartbeats")
-    if settings.link_silent_s_max < settings.election_s_max:
-        raise InvalidSettings("timers: link_silent_s_max must not be less than election_s_max")
-    if settings.snapshot_entries < 8 or settings.snapshot_bytes <= 0:
-        raise InvalidSettings("snapshot_entries must be 8 at least, snapshot_bytes more than 0")
+        check_address(self.name, self.address)
+        for member in self.initial.members:
+            check_address(member.name, member.raft)
+        own = self.initial.member(self.me)
+        if own is not None and (own.name, own.raft) != (self.name, self.address):
+            raise InvalidSettings(
+                f"{self.name}: the initial members call {self.me} {own.name} at {own.raft}, "
+                f"and not {self.name} at {self.address}; give every replica the same list"
+            )
+        if not self.initial.voters:
+            raise InvalidSettings("the initial members have no voter; a cluster needs one")
+        if self.snapshot_entries < SNAPSHOT_ENTRIES_MIN or self.snapshot_bytes <= 0:
+            raise InvalidSettings(
+                f"snapshot_entries must be {SNAPSHOT_ENTRIES_MIN} at least, snapshot_bytes more than 0"
+            )
+        if not 0 < self.resend_s <= self.resend_s_max:
+            raise InvalidSettings("resend_s must be more than 0, and not more than resend_s_max")

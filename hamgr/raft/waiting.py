@@ -1,7 +1,7 @@
-"""What waiters of a replica share: a version that rises, and reads that share a barrier."""
+"""What waiters of a replica share: a version that rises, and reads that share a confirmation."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 
 class Changes:
@@ -33,26 +33,74 @@ class Changes:
         return self.version
 
 
-class SharedBarrier:
-    """Lets any number of readers wait for one barrier.
+class SharedReads:
+    """Lets any number of readers share one confirmation.
 
-    A barrier serves those who came before it was sent: who comes while one is under way waits for the
-    next. So at most one is under way and one is being gathered, however many read.
+    A round serves those who came before it was sent: who comes while one is under way waits for the next. So
+    at most one is under way and one is being gathered, however many read. What brings no answer is asked
+    again; each reader has a deadline of its own.
     """
 
-    def __init__(self, send: Callable[[], Awaitable[None]]) -> None:
-        self._send = send
-        self._lock = asyncio.Lock()
-        self._sent = 0
-        self._passed = 0
+    def __init__(self, ask: Callable[[int], None], *, again_s: float) -> None:
+        """Have `ask` called with the number of each round; what it brings goes to `answered`."""
+        self._ask = ask
+        self._again_s = again_s
+        self._number = 0
+        self._gathered: list[asyncio.Future[None]] = []
+        self._served: list[asyncio.Future[None]] = []
+        self._again: asyncio.TimerHandle | None = None
 
-    async def pass_through(self) -> None:
-        """Return after a barrier that was sent after this call has been applied here."""
-        needed = self._sent + 1
-        async with self._lock:
-            if self._passed >= needed:
-                return
-            self._sent += 1
-            number = self._sent
-            await self._send()
-            self._passed = number
+    def __len__(self) -> int:
+        return len(self._gathered) + len(self._served)
+
+    def join(self, reader: asyncio.Future[None]) -> None:
+        """Have `reader` end when a round that begins from now on was confirmed."""
+        self._gathered.append(reader)
+        if not self._served:
+            self._begin()
+
+    def answered(self, number: int, confirmed: bool) -> None:
+        """Take what a round brought; one that was given up is passed over."""
+        if number != self._number or not self._served:
+            return
+        if not confirmed:
+            return  # `_repeat` asks again soon: whoever could confirm it is not there at this moment
+        self._rest()
+        served, self._served = self._served, []
+        for reader in served:
+            if not reader.done():
+                reader.set_result(None)
+        if self._gathered:
+            self._begin()
+
+    def stir(self) -> None:
+        """Ask again at once: the leader has changed."""
+        if self._served:
+            self._repeat()
+
+    def give_up(self, error: Callable[[], Exception]) -> None:
+        """End all reads with what `error` makes."""
+        self._rest()
+        for reader in (*self._served, *self._gathered):
+            if not reader.done():
+                reader.set_exception(error())
+        self._served, self._gathered = [], []
+
+    def _begin(self) -> None:
+        self._served, self._gathered = self._gathered, []
+        self._repeat()
+
+    def _repeat(self) -> None:
+        self._rest()
+        waiting = (*self._served, *self._gathered)
+        self._served, self._gathered = [reader for reader in waiting if not reader.done()], []
+        if not self._served:
+            return
+        self._number += 1
+        self._again = asyncio.get_running_loop().call_later(self._again_s, self._repeat)
+        self._ask(self._number)
+
+    def _rest(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None

@@ -8,6 +8,9 @@ import pytest
 
 from hamgr import config
 from hamgr.config import ConfigError
+from hamgr.raft.settings import Timers
+
+ID = "4f0c5c3e-7d7b-4f0e-9d0e-0d8d9a3f1b02"
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -16,9 +19,9 @@ def settings(**changes: Any) -> dict[str, Any]:
         "data_dir": "/var/lib/hamgr",
         "raft": "127.0.0.1:7001",
         "api": "127.0.0.1:7101",
-        "password_file": "/etc/hamgr/password",
+        "tls": {"ca": "/etc/hamgr/ca.crt", "certificate": "/etc/hamgr/r1.crt", "key": "/etc/hamgr/r1.key"},
         "token_file": "/etc/hamgr/token",
-        "peers": {"r2": {"raft": "127.0.0.1:7002", "api": "[::1]:7102"}},
+        "peers": {"r2": {"id": ID, "raft": "10.0.0.2:7001", "api": "[::1]:7102"}},
         "ssh": {"keys": ["/etc/hamgr/id_ed25519"]},
     }
     return {key: value for key, value in {**base, **changes}.items() if value is not None}
@@ -37,20 +40,41 @@ def test_a_good_configuration_is_read(tmp_path: Path) -> None:
 
 def test_the_sample_that_is_shipped_is_a_good_one() -> None:
     found = config.load(Path(__file__).parents[2] / "deploy" / "hamgrd.example.yaml")
-    assert sorted(found.peers) == ["r2", "r3"]
+    assert sorted(found.others) == ["r2", "r3"]
+
+
+def test_timers_that_are_not_named_have_their_defaults(tmp_path: Path) -> None:
+    found = config.load(write(tmp_path, json.dumps(settings(timers={"election_s_max": 1.0}))))
+    assert found.timers.timers() == Timers(election_s_max=1.0)
 
 
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"raft": "10.0.0.1:7001"}, ["raft", "10.0.0.1:7001", "not a loopback address"]),
-        ({"api": "0.0.0.0:7101"}, ["api", "not a loopback address"]),
+        ({"raft": "0.0.0.0:7001"}, ["raft", "0.0.0.0:7001", "could reach"]),
+        ({"raft": "r1.example:7001"}, ["raft", "ADDRESS:PORT"]),
+        ({"raft": "::1:7001"}, ["raft", "brackets"]),
+        ({"api": "10.0.0.1:7101"}, ["api", "not a loopback address", "no TLS yet"]),
         ({"api": "127.0.0.1"}, ["api", "ADDRESS:PORT"]),
         ({"api": "127.0.0.1:70000"}, ["api", "ADDRESS:PORT"]),
         (
-            {"peers": {"r2": {"raft": "192.168.0.2:1", "api": "127.0.0.1:2"}}},
-            ["peers.r2.raft", "192.168.0.2:1"],
+            {"peers": {"r2": {"id": ID, "raft": "192.168.0.2:0", "api": "127.0.0.1:2"}}},
+            ["peers.r2.raft", "192.168.0.2:0"],
         ),
+        ({"peers": {"r2": {"id": "2", "raft": "10.0.0.2:1", "api": "127.0.0.1:2"}}}, ["peers.r2.id"]),
+        (
+            {"peers": {"r2": {"id": ID, "raft": "127.0.0.1:7001", "api": "127.0.0.1:2"}}},
+            ["r1 and r2 share 127.0.0.1:7001"],
+        ),
+        (
+            {"peers": {"r1": {"id": ID, "raft": "127.0.0.1:7009", "api": "127.0.0.1:7101"}}},
+            ["peers.r1 is this replica"],
+        ),
+        ({"tls": None}, ["tls"]),
+        ({"timers": {"heartbeat_s": 0.1}}, ["timers", "election_s_min", "3 times heartbeat_s"]),
+        ({"timers": {"quorum_lost_s": 0.1}}, ["timers", "quorum_lost_s"]),
+        ({"timers": {"election_s_max": 0.2}}, ["timers", "election_s_max"]),
+        ({"timers": {"tick_s": 0.2}}, ["timers.tick_s", "not permitted"]),
         ({"name": "R 1"}, ["name"]),
         ({"ssh": None}, ["ssh"]),
         ({"sssh": {}}, ["sssh", "not permitted"]),

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -125,7 +126,9 @@ def test_a_configuration_that_is_not_safe_ends_with_ex_config(layout: Layout) ->
 
 def test_two_daemons_never_share_a_data_folder(layout: Layout, tmp_path: Path) -> None:
     other = lay_out(tmp_path / "other", replicas=1)
-    change(other, data_dir=str(layout.directory / "r1"))
+    shutil.copytree(layout.directory / "pki", other.directory / "pki", dirs_exist_ok=True)
+    ports = {name: getattr(other.replicas[0], name) for name in ("raft", "api")}
+    change(other, data_dir=str(layout.directory / "r1"), peers={}, **ports)
     with started(layout):
         cluster_id(layout)
         done = refused(other)

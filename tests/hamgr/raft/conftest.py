@@ -4,14 +4,12 @@ import contextlib
 import pytest
 
 from hamgr.raft.memory import MemoryCluster
-from hamgr.raft.stock import StockReplica
+from hamgr.raft.replica import RaftReplica
 from tests.hamgr.raft import kit
 from tests.hamgr.raft.member import Member
 
-QUICK = {"heartbeat_s": 0.05, "election_s_min": 0.2, "election_s_max": 0.45, "quorum_lost_s": 0.4}
 
-
-@pytest.fixture(params=["memory-3", "stock-1", "stock-3"])
+@pytest.fixture(params=["memory-3", "raft-1", "raft-3"])
 async def replicas(request, tmp_path):
     """The replicas of one cluster, started."""
     kind, count = request.param.split("-")
@@ -20,12 +18,19 @@ async def replicas(request, tmp_path):
         cluster = MemoryCluster(names, apis={name: f"http://{name}" for name in names})
         made = [cluster.replica(name) for name in cluster.names()]
     else:
-        made = [StockReplica(settings) for settings in kit.settings_of(int(count), tmp_path, **QUICK)]
-    async with contextlib.AsyncExitStack() as stack:
-        for replica in made:
-            stack.push_async_callback(replica.stop)
-        await asyncio.gather(*(replica.start() for replica in made))
+        made = [RaftReplica(settings) for settings in kit.settings_of(int(count), tmp_path)]
+    async with running(made):
         yield made
+
+
+@contextlib.asynccontextmanager
+async def running(replicas):
+    """Start replicas together, and stop whatever runs of them in the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        for replica in replicas:
+            stack.push_async_callback(replica.stop)
+        await asyncio.gather(*(replica.start() for replica in replicas))
+        yield replicas
 
 
 @pytest.fixture

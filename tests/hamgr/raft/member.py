@@ -5,7 +5,6 @@ Run as a program it is the replica; `Member` is the test's handle on one.
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import signal
 import sys
@@ -16,9 +15,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from hamgr.raft.port import CannotStart, ConsensusError
-from hamgr.raft.settings import StockSettings
-from hamgr.raft.stock import StockReplica
+from hamgr.raft.replica import RaftReplica
+from hamgr.raft.settings import RaftSettings
 from statemachine import codec
+from tests.hamgr.raft import kit
 
 PROGRAM = Path(__file__)
 
@@ -30,7 +30,7 @@ class Lost(Exception):
 class Member:
     """One process; `restart` after `kill` comes back with the same folder and port."""
 
-    def __init__(self, settings: StockSettings) -> None:
+    def __init__(self, settings: RaftSettings) -> None:
         self.settings = settings
         self.name = settings.name
         self._calls = {}
@@ -40,7 +40,7 @@ class Member:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(PROGRAM),
-            json.dumps(dataclasses.asdict(self.settings), default=str),
+            kit.to_json(self.settings),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 24,
@@ -110,7 +110,7 @@ class Member:
         return status
 
 
-async def _answer(replica: StockReplica, request) -> None:
+async def _answer(replica: RaftReplica, request) -> None:
     answer = {"id": request["id"]}
     try:
         match request["op"]:
@@ -133,7 +133,7 @@ async def _answer(replica: StockReplica, request) -> None:
     print(json.dumps(answer), flush=True)
 
 
-async def _bench(replica: StockReplica, request):
+async def _bench(replica: RaftReplica, request):
     times = []
     entries = [bytes.fromhex(entry) for entry in request["entries"]]
 
@@ -151,7 +151,7 @@ async def _bench(replica: StockReplica, request):
     return {"times": times, "wall": time.perf_counter() - begun, "cpu": time.process_time()}
 
 
-def _view(replica: StockReplica, state):
+def _view(replica: RaftReplica, state):
     return {
         "index": state.index,
         "digest": codec.state_digest(state),
@@ -166,9 +166,7 @@ def _view(replica: StockReplica, state):
 
 
 async def _serve(text: str) -> None:
-    fields = json.loads(text)
-    fields["peers"] = {name: tuple(peer) for name, peer in fields["peers"].items()}
-    replica = StockReplica(StockSettings(**{**fields, "data_dir": Path(fields["data_dir"])}))
+    replica = RaftReplica(kit.from_json(text))
     await replica.start()
     lines = asyncio.StreamReader(limit=1 << 24)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from hamgr.raft.settings import Timers
 from statemachine.outcomes import Accepted, Rejected
 from tests.hamgr.raft import kit
 from tests.hamgr.raft.member import Lost
@@ -113,7 +114,7 @@ async def test_all_that_was_acknowledged_outlives_restarts_of_all_and_entries_th
 async def test_a_leader_that_is_stopped_exits_cleanly_and_has_a_successor_without_an_election_timeout(
     members,
 ):
-    three = await members(election_s_min=2.5, election_s_max=3.0, quorum_lost_s=2.5, link_silent_s_max=4.0)
+    three = await members(timers=Timers(election_s_min=2.5, election_s_max=3.2, quorum_lost_s=2.5))
     leader = await leader_of(three)
     rest = [member for member in three if member is not leader]
     await insist(rest, kit.add_node("a"))

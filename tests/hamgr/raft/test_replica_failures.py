@@ -5,44 +5,43 @@ import logging
 
 import pytest
 
-from hamgr.raft import old_core as core
+from hamgr.raft import core, library
 from hamgr.raft.port import CannotStart, ConsensusError, NoLeader, NotCommitted
-from hamgr.raft.stock import StockReplica
+from hamgr.raft.replica import RaftReplica
 from statemachine.outcomes import Accepted
 from tests.hamgr.raft import kit
-from tests.hamgr.raft.conftest import QUICK
 
 LONG_S = 20.0
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return kit.settings_of(1, tmp_path, **QUICK)[0]
+    return kit.settings_of(1, tmp_path)[0]
 
 
 async def test_a_bug_met_while_applying_is_one_line_with_its_index_and_without_content(settings, caplog):
-    replica = StockReplica(settings)
+    replica = RaftReplica(settings)
     await replica.start()
     await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
     with caplog.at_level(logging.INFO, logger="hamgr"):
         await replica.propose_entry(b"\xa6hunter2", timeout_s=LONG_S)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
-    assert lines[0].startswith("entry 2 ")
+    assert lines[0].startswith("entry 4 ")
     assert "hunter2" not in lines[0]
     await replica.stop()
 
 
 async def test_a_replica_whose_library_fails_says_so_and_takes_part_in_nothing(settings, monkeypatch):
     told = asyncio.get_running_loop().create_future()
-    replica = StockReplica(settings, on_failure=told.set_result)
+    replica = RaftReplica(settings, on_failure=told.set_result)
     await replica.start()
     await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
 
     def broken(*_args):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(core.Core, "tick", broken)
+    monkeypatch.setattr(core.Core, "settle", broken)
     assert "OSError" in await asyncio.wait_for(told, LONG_S)
     with pytest.raises(ConsensusError, match="failed"):
         await replica.propose(kit.add_node("b"), timeout_s=LONG_S)
@@ -52,7 +51,7 @@ async def test_a_replica_whose_library_fails_says_so_and_takes_part_in_nothing(s
     assert not replica.leadership.leads
     monkeypatch.undo()
     await replica.stop()
-    again = StockReplica(settings)
+    again = RaftReplica(settings)
     await again.start()
     assert list((await again.read(timeout_s=LONG_S)).nodes) == ["a"]
     await again.stop()
@@ -62,8 +61,8 @@ async def test_a_failure_of_the_library_to_start_is_one_clear_error(settings, mo
     def broken(*_args, **_more):
         raise ValueError("no")
 
-    monkeypatch.setattr(core.SyncObj, "__init__", broken)
-    replica = StockReplica(settings)
+    monkeypatch.setattr(library.SyncObj, "__init__", broken)
+    replica = RaftReplica(settings)
     with pytest.raises(CannotStart, match="r1 cannot take part"):
         await replica.start()
     with pytest.raises(NotCommitted):
@@ -72,7 +71,7 @@ async def test_a_failure_of_the_library_to_start_is_one_clear_error(settings, mo
 
 
 async def test_a_submission_that_the_library_refuses_is_tried_again(settings, monkeypatch):
-    replica = StockReplica(settings)
+    replica = RaftReplica(settings)
     await replica.start()
     await kit.until(lambda: replica.leadership.leads)
     submit, refusals = core.Core.submit, []
@@ -80,7 +79,7 @@ async def test_a_submission_that_the_library_refuses_is_tried_again(settings, mo
     def refuse_twice(self, entry, answer):
         if len(refusals) < 2:
             refusals.append(entry)
-            answer(None, 1)
+            answer(False)
         else:
             submit(self, entry, answer)
 
@@ -91,10 +90,10 @@ async def test_a_submission_that_the_library_refuses_is_tried_again(settings, mo
 
 
 async def test_a_submission_that_is_always_refused_is_known_not_to_be_committed(settings, monkeypatch):
-    replica = StockReplica(settings)
+    replica = RaftReplica(settings)
     await replica.start()
     await kit.until(lambda: replica.leadership.leads)
-    monkeypatch.setattr(core.Core, "submit", lambda _self, _entry, answer: answer(None, 1))
+    monkeypatch.setattr(core.Core, "submit", lambda _self, _entry, answer: answer(False))
     with pytest.raises(NotCommitted):
         await replica.propose(kit.add_node("a"), timeout_s=0.3)
     monkeypatch.undo()
@@ -103,7 +102,7 @@ async def test_a_submission_that_is_always_refused_is_known_not_to_be_committed(
 
 
 async def test_a_submission_that_vanishes_is_sent_again_and_counts_once(settings, monkeypatch):
-    replica = StockReplica(settings)
+    replica = RaftReplica(settings)
     await replica.start()
     await kit.until(lambda: replica.leadership.leads)
     submit, turns = core.Core.submit, []
@@ -121,11 +120,14 @@ async def test_a_submission_that_vanishes_is_sent_again_and_counts_once(settings
     await replica.stop()
 
 
-async def test_readers_that_come_together_share_one_barrier(settings):
-    replica = StockReplica(settings)
+async def test_readers_that_come_together_share_confirmations_and_put_nothing_into_the_log(settings):
+    replica = RaftReplica(settings)
     await replica.start()
     await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
-    before = replica.state.index
+    asked, before = [], replica.figures.last_index
+    confirm = replica._engine.confirm
+    replica._reads._ask = lambda number: (asked.append(number), confirm(number))
     await asyncio.gather(*(replica.read(timeout_s=LONG_S) for _ in range(500)))
-    assert replica.state.index - before <= 2
+    assert len(asked) <= 2
+    assert replica.figures.last_index == before
     await replica.stop()

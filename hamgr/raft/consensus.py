@@ -1,0 +1,420 @@
+"""One replica's consensus on one event loop: the turns of its core, its links, and what others may see of it.
+
+A turn has two halves. First the core says what needs no sync (entries to followers), and the loop turns once
+so that they are on the wire while our disk works; then it syncs, keeps its promises, commits and applies.
+Whatever arrives meanwhile shares the next sync.
+
+1. Between two turns nothing runs: the next one is due when something comes or the core has something to do.
+2. What others may see is exchanged as a whole, and after it has changed `on_news` is called, once a turn.
+3. After an error of the disk, or one that nobody thought of, memory and disk may disagree. `failure` says
+   why, there are no more turns, and nothing that was not promised before leaves any more.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+from hamgr.raft.applier import Applier
+from hamgr.raft.core import Core
+from hamgr.raft.divergence import Divergence
+from hamgr.raft.figures import Histogram
+from hamgr.raft.port import CannotStart, Leadership
+from hamgr.raft.protocol.membership import Member, ReplicaId
+from hamgr.raft.protocol.messages import BadMessage, Message
+from hamgr.raft.roster import Roster
+from hamgr.raft.settings import RaftSettings
+from hamgr.raft.stalls import Meter
+from hamgr.raft.store import identity
+from hamgr.raft.store.compaction import Compactor
+from hamgr.raft.store.folder import Folder
+from hamgr.raft.store.journal import LogBroken
+from hamgr.raft.store.snapshot import SnapshotDamaged
+from hamgr.raft.store.storage import DiskFailed
+from hamgr.raft.wire.hello import Hello
+from hamgr.raft.wire.links import Links
+from statemachine import codec
+from statemachine.model import State
+
+logger = logging.getLogger(__name__)
+
+NOBODY = Leadership(term=0, leader="", leads=False)
+HANDOVER_S_MAX = 0.3
+DELAY_S_MIN = 0.001
+"""What the loop's timers can tell apart."""
+FATAL = (DiskFailed, LogBroken, SnapshotDamaged)
+
+
+class Consensus:
+    """Owns the data folder, the core, the links and the state, from `open` to `close`.
+
+    Attributes:
+        leadership, failure: As in `port`.
+        version: Rises with everything that others may see.
+        reads: Numbers of reads, and whether they may be answered from the state now; for whoever asked.
+        refusals: What was given to `refuse`; for whoever gave it.
+        fresh_at: Everything that was committed before this moment (monotonic clock) is in the state.
+        requests: Called with the core, in order, before the next turn.
+    """
+
+    def __init__(
+        self, settings: RaftSettings, *, watched: Container[bytes], on_news: Callable[[], None]
+    ) -> None:
+        """Prepare only.
+
+        Args:
+            watched: Entries whose outcomes somebody waits for; they appear in `applier.outcomes`.
+        """
+        self.settings = settings
+        self.leadership = NOBODY
+        self.failure = ""
+        self.version = 0
+        self.reads: deque[tuple[int, bool]] = deque()
+        self.refusals: deque[Any] = deque()
+        self.requests: deque[Callable[[Core], None]] = deque()
+        self.fresh_at: float | None = None
+        self.leader_changes = 0
+        self.snapshot_index = 0
+        self.sync = Histogram()
+        self.meter = Meter("consensus", settings.timers.stall_s)
+        self.roster = Roster(settings.me, settings.name)
+        self.divergence = Divergence(settings.data_dir, me=settings.me)
+        self.applier = Applier(
+            watched=watched, counted=self._counted, restored=self._restored, take_digest=self._take_digest
+        )
+        self.core: Core | None = None
+        self.links: Links | None = None
+        self.over = asyncio.Event()
+        self._compactor: Compactor | None = None
+        self._folder: Folder | None = None
+        self._on_news = on_news
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turning = False
+        self._sent = False
+        self._changed = False
+        self._version_applied = 0
+        self._leader_said = (0, float("-inf"))
+        self._reads_waiting: deque[tuple[int, int]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+
+    @property
+    def state(self) -> State:
+        return self.applier.state
+
+    @property
+    def closed(self) -> str:
+        """Why nothing is served here; empty when it is."""
+        return self.failure or self.applier.blocked or self.divergence.found
+
+    async def open(self) -> None:
+        """Lock the folder, take the port, and begin.
+
+        Raises:
+            CannotStart: Nothing is held; what is stored was not changed.
+        """
+        self._loop = asyncio.get_running_loop()
+        settings = self.settings
+        own = identity.load(settings.data_dir, cluster=settings.cluster, replica=settings.me)
+        self._folder = folder = Folder(settings.data_dir)
+        try:
+            own = identity.begin(settings.data_dir, own)
+            self._compactor = Compactor(
+                folder,
+                entries=settings.snapshot_entries,
+                size_bytes=settings.snapshot_bytes,
+                on_digest=self._own_digest,
+            )
+            self.links = self._make_links(own)
+            await self.links.start()
+            self.core = self._make_core(folder, own)
+        except BaseException:
+            await self.close()
+            raise
+        self._look_at_peers()
+        self.turn()
+
+    def _make_links(self, own: identity.Identity) -> Links:
+        return Links(
+            own=Hello(
+                cluster=own.cluster,
+                replica=own.replica,
+                folder=own.folder,
+                starts=own.starts,
+                nonce=secrets.token_bytes(16),
+                version=self.settings.version,
+                commands=codec.COMMAND_NAMES,
+            ),
+            address=self.settings.address,
+            credentials=self.settings.credentials,
+            receive=self._receive,
+            up=self._up,
+            down=self._down,
+            settings=self.settings.links,
+        )
+
+    def _make_core(self, folder: Folder, own: identity.Identity) -> Core:
+        settings = self.settings
+        journal = folder.settle(own.folder)
+        journal.observe_sync = self.sync.observe
+        try:
+            return Core(
+                me=settings.me,
+                timers=settings.timers,
+                quorum_lost_s=settings.timers.quorum_lost_s,
+                journal=journal,
+                folder=folder,
+                initial=settings.initial,
+                network=self,
+                machine=self.applier,
+                clock=time.monotonic,
+                randomness=random.SystemRandom(),
+                trailing_entries=settings.snapshot_entries // 4,
+            )
+        except (*FATAL, ValueError) as error:
+            journal.close()
+            raise CannotStart(f"replica {settings.name} cannot take part: {error}") from error
+
+    async def leave(self) -> None:
+        """Hand leadership over, and note how far is committed, unless the disk has failed."""
+        core = self.core
+        if core is None or self.failure:
+            return
+        try:
+            deadline = time.monotonic() + HANDOVER_S_MAX
+            while core.leads and len(core.configuration.voters) > 1 and time.monotonic() < deadline:
+                core.transfer()
+                self.turn()
+                await asyncio.sleep(HANDOVER_S_MAX / 30)
+            if not self.failure:
+                core.conclude()
+        except FATAL as error:
+            self._fail(error)
+
+    async def close(self) -> None:
+        """Close everything; what was not synced is as good as never received."""
+        core, self.core = self.core, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.links is not None:
+            await self.links.close()
+        if self._compactor is not None:
+            self._compactor.close()
+        if core is not None:
+            core.close()
+        if self._folder is not None:
+            self._folder.close()
+        self.leadership = Leadership(term=self.leadership.term, leader="", leads=False)
+        self.roster.gone()
+        self.version += 1
+        self._on_news()
+
+    def _fail(self, error: Exception) -> None:
+        """Stop taking part, now."""
+        name = self.settings.name
+        if isinstance(error, FATAL):
+            self.failure = str(error)
+            logger.error("replica %s stops: %s", name, error)
+        else:
+            self.failure = f"consensus failed: {type(error).__name__}"
+            logger.error("replica %s stops: its consensus failed", name, exc_info=error)
+        self.over.set()
+
+    # Turns.
+
+    def stir(self) -> None:
+        """Have a turn soon."""
+        if not self._turning and self._loop is not None:
+            self._turning = True
+            self._loop.call_soon(self.turn)
+
+    def serve(self) -> None:
+        """Have a turn now for what is in `requests`, unless one is under way."""
+        if not self._turning:
+            self.turn()
+
+    def turn(self) -> None:
+        """Do what needs no sync, let the loop send it, and then settle."""
+        core, loop = self.core, self._loop
+        self._turning = False
+        if core is None or loop is None or self.failure:
+            return
+        try:
+            while self.requests:
+                self.requests.popleft()(core)
+            self._sent = False
+            core.advance()
+        except Exception as error:  # noqa: BLE001 - whatever it is, this replica must stop
+            self._fail(error)
+            return
+        if self._sent:
+            self._turning = True
+            loop.call_soon(self._settle)
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        core, compactor = self.core, self._compactor
+        self._turning = False
+        if core is None or compactor is None or self.failure:
+            return
+        try:
+            more = core.settle()
+            if not self.divergence.found:
+                compactor.advance(core)
+            self._look(core)
+            self._arm(core)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this replica must stop
+            self._fail(error)
+            return
+        if more or self.requests:
+            self.stir()
+
+    def _look(self, core: Core) -> None:
+        """Publish what has changed in this turn."""
+        before, leader = self.leadership, self.roster.name_of(core.leader)
+        if (before.term, before.leader, before.leads) != (core.term, leader, core.leads):
+            self.leader_changes += bool(leader) and before.leader != leader
+            self.leadership = Leadership(term=core.term, leader=leader, leads=core.leads)
+            self._changed = True
+        self._look_at_age(core)
+        while self._reads_waiting and self._reads_waiting[0][0] <= self.applier.index:
+            self.reads.append((self._reads_waiting.popleft()[1], True))
+        if self._version_applied != self.applier.version:
+            self._version_applied = self.applier.version
+            self._changed = True
+        if self._changed or self.reads or self.refusals:
+            self._changed = False
+            self.version += 1
+            self._on_news()
+        if self.closed and not core.renounced:
+            core.renounce(self.closed)
+            logger.error("replica %s serves nothing: %s", self.settings.name, self.closed)
+
+    def _look_at_age(self, core: Core) -> None:
+        if core.leads:
+            age_s = core.quorum_age_s()
+            if core.applied == core.commit and age_s is not None:
+                self.fresh_at = time.monotonic() - age_s
+        elif core.applied >= self._leader_said[0]:
+            # A leader may have lost its majority for so long before it says nothing any more.
+            self.fresh_at = self._leader_said[1] - self.settings.timers.quorum_lost_s
+
+    def _arm(self, core: Core) -> None:
+        """Have a turn when the core needs one, and every heartbeat at least."""
+        now = time.monotonic()
+        due = min(max(core.next_at(), now + DELAY_S_MIN), now + self.settings.timers.heartbeat_s)
+        if self._loop is None or due >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = self._loop.call_later(due - now, self._ring)
+
+    def _ring(self) -> None:
+        self.meter.note(time.monotonic() - self._timer_at)
+        self._timer, self._timer_at = None, float("inf")
+        self.serve()
+
+    # Requests.
+
+    def refuse(self, what: object) -> None:
+        """Leave `what` in `refusals`."""
+        self.refusals.append(what)
+
+    def confirmed(self, number: int, index: int | None) -> None:
+        """Take the index that read `number` has to wait for; None: nobody confirmed one."""
+        if index is None or index <= self.applier.index:
+            self.reads.append((number, index is not None))
+        else:
+            self._reads_waiting.append((index, number))
+
+    # The core's network.
+
+    def send(self, to: ReplicaId, message: Message) -> None:
+        """Send to a peer; see `collaborators.Network`."""
+        self._sent = True
+        if self.links is not None and not self.failure:
+            self.links.send(to, message)
+
+    def reconcile(self, members: Mapping[ReplicaId, Member]) -> None:
+        """Keep links to these; see `collaborators.Network`."""
+        self.roster.adopt(members)
+        if self.links is not None:
+            self.links.reconcile(members)
+        self._look_at_peers()
+
+    # The links.
+
+    def _receive(self, sender: ReplicaId, message: Any) -> None:
+        core = self.core
+        if core is None or self.failure:
+            return
+        try:
+            core.receive(sender, message)
+        except BadMessage:
+            core.counters["bad_messages"] += 1
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, this replica must stop
+            self._fail(error)
+            return
+        if message["type"] == "append_entries" and message["term"] == core.term and not core.leads:
+            self._leader_said = (message["commit_index"], time.monotonic())
+        self.stir()
+
+    def _up(self, peer: ReplicaId) -> None:
+        if self.core is not None:
+            self.core.peer_up(peer)
+        self._look_at_peers()
+        self.stir()
+
+    def _down(self, peer: ReplicaId, refused: bool) -> None:
+        if self.core is not None:
+            self.core.peer_down(peer, refused=refused)
+        self._look_at_peers()
+        self.stir()
+
+    def _look_at_peers(self) -> None:
+        core, links = self.core, self.links
+        up = () if core is None else [peer for peer in core.configuration.ids if core.is_up(peer)]
+        self.roster.look(up, {} if links is None else links.hellos)
+        self._changed = True
+
+    # The state.
+
+    def _counted(self, index: int, entry: bytes, state: State) -> None:
+        if self._compactor is not None and not self.divergence.found:
+            self._compactor.count(index, entry, state)
+
+    def _restored(self) -> None:
+        self.snapshot_index = self.applier.index
+        if self._compactor is not None:
+            self._compactor.abandon()
+        self.divergence.ended()
+        if self.core is not None and self.core.renounced and not self.closed:
+            self.core.renounced = ""
+            logger.warning("replica %s has the leader's state and serves again", self.settings.name)
+
+    def _own_digest(self, index: int, digest: bytes) -> None:
+        self.snapshot_index = index
+        if self.core is not None:
+            self.core.broadcast({"type": "digest", "index": index, "digest": digest})
+            self._judge(self.divergence.note(index, digest, self.core.configuration.voter_ids))
+
+    def _take_digest(self, sender: ReplicaId, index: int, digest: bytes) -> None:
+        if self.core is not None:
+            self._judge(self.divergence.heard(sender, index, digest, self.core.configuration.voter_ids))
+
+    def _judge(self, at_fault: bool) -> None:
+        if at_fault and self._loop is not None:
+            kept = self._loop.run_in_executor(None, self.divergence.keep_files)
+            kept.add_done_callback(lambda _kept: self._resynchronise())
+
+    def _resynchronise(self) -> None:
+        if self.core is not None:
+            self.core.resynchronise()
+            self.stir()

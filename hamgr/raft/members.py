@@ -1,0 +1,125 @@
+"""Changes of who belongs to the cluster, as the leader's replica offers them; one at a time.
+
+A replica is added as a learner, gets the log, and is promoted when it has nearly all of it, so that a
+majority never waits for one that is still empty (Ongaro's dissertation, section 4.2.1). It is removed in one
+step; a leader hands leadership over first and leaves the rest to its successor.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from hamgr.raft.core import Core
+from hamgr.raft.engine import Engine
+from hamgr.raft.port import NotCommitted, OutcomeUnknown
+from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
+
+LAG_ENTRIES_MAX = 64
+"""A learner that lacks no more than this has caught up: it gets the rest while it is promoted."""
+POLL_S = 0.02
+
+
+class Members:
+    """The members, and how to change them; event loop only."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._consensus = engine.consensus
+
+    @property
+    def configuration(self) -> Configuration:
+        """What is in force here, committed or not."""
+        core = self._consensus.core
+        return self._consensus.settings.initial if core is None else core.configuration
+
+    async def add_learner(self, member: Member, *, timeout_s: float) -> None:
+        """Have `member` get the log; it counts for nothing yet.
+
+        Raises:
+            ChangeRefused: Nothing changed; the message says why and what to do.
+            OutcomeUnknown: After `timeout_s`; look at the members.
+        """
+        await self._change(lambda before: before.with_learner(member), time.monotonic() + timeout_s)
+
+    async def promote(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        """Make a learner a voter, as soon as it has nearly all of the log; errors as `add_learner`.
+
+        Raises:
+            NotCommitted: It has not caught up within `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            core = self._leading()
+            lag = core.lag(replica)
+            if core.configuration.member(replica) is None or (lag is not None and lag <= LAG_ENTRIES_MAX):
+                break
+            if time.monotonic() > deadline:
+                heard = "was not heard of" if lag is None else f"still lacks {lag} entries"
+                raise NotCommitted(
+                    f"replica {replica} {heard} after {timeout_s:g} s; see whether it runs, and try again"
+                )
+            await asyncio.sleep(POLL_S)
+        await self._change(lambda before: before.promoted(replica), deadline)
+
+    async def remove(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        """Remove a member; errors as `add_learner`.
+
+        A leader that is to be removed hands leadership over, and refuses, naming who can remove it now.
+        """
+        deadline = time.monotonic() + timeout_s
+        if replica == self._consensus.settings.me and len(self._leading().configuration.voters) > 1:
+            await self.transfer(None, timeout_s=timeout_s)
+            raise ChangeRefused(
+                f"a leader cannot remove itself, so {self._consensus.settings.name} handed leadership over; "
+                f"ask {self._consensus.leadership.leader or 'the next leader'} to remove it"
+            )
+        await self._change(lambda before: before.without(replica), deadline)
+
+    async def transfer(self, to: ReplicaId | None, *, timeout_s: float) -> None:
+        """Hand leadership to `to`, by default to whoever has most of the log; returns when it is gone.
+
+        Raises:
+            ChangeRefused: This replica does not lead.
+            NotCommitted: Nobody took over within `timeout_s`; this replica leads on.
+        """
+        deadline = time.monotonic() + timeout_s
+        term = self._leading().term
+        while True:
+            leadership = self._consensus.leadership
+            if leadership.term != term and (leadership.leader or not leadership.leads):
+                return
+            if time.monotonic() > deadline:
+                whom = "no voter" if to is None else f"replica {to}"
+                raise NotCommitted(f"{whom} could take over within {timeout_s:g} s; see whether it runs")
+            self._engine.ask(lambda core: _ask_away(core, to))
+            await asyncio.sleep(POLL_S)
+
+    def _leading(self) -> Core:
+        core, leadership = self._consensus.core, self._consensus.leadership
+        if core is None or not leadership.leads:
+            raise ChangeRefused(f"this replica does not lead; ask {leadership.leader or 'the leader'}")
+        return core
+
+    async def _change(self, change: Callable[[Configuration], Configuration], deadline: float) -> None:
+        self._leading()
+        answer: Future[str] = Future()
+
+        def request(core: Core) -> None:
+            try:
+                core.change(change(core.configuration), answer.set_result)
+            except (ChangeRefused, ValueError) as error:
+                answer.set_result(str(error))
+
+        self._engine.ask(request)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                refusal = await asyncio.wrap_future(answer)
+        except TimeoutError:
+            raise OutcomeUnknown("the change was not committed in time; look at the members") from None
+        if refusal:
+            raise ChangeRefused(refusal)
+
+
+def _ask_away(core: Core, to: ReplicaId | None) -> None:
+    core.transfer(to)
