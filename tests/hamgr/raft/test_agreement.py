@@ -117,8 +117,9 @@ def test_indexes_that_nobody_reaches_do_not_keep_out_the_real_ones():
     made = Agreement(keep=4)
     for far in range(1_000_000, 1_000_010):
         made.heard(B, far, OTHER)
-    made.note(100, WRONG)
-    made.heard(B, 100, RIGHT)
+    for index in (100, 200, 300, 400):
+        made.note(index, WRONG)
+        made.heard(B, index, RIGHT)
     made.heard(C, 100, RIGHT)
     assert made.verdict(THREE, A) == 100
 
