@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.bench import apply, consensus, failover, five_steps, idle, journal, restart
+from tests.bench import apply, consensus, failover, five_steps, idle, journal, restart, wire
 
 BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "five_steps": (five_steps.main, "a job of five steps on 50 OpenSSH nodes: hamgr, Ansible and the floor"),
@@ -13,6 +13,7 @@ BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "idle": (idle.main, "what a replica that has nothing to do takes of processor and memory, beside etcd"),
     "journal": (journal.main, "a sync of the journal, and how long a compaction holds everything up"),
     "restart": (restart.main, "how long a replica with 100,000 commands and 10,000 nodes takes to come back"),
+    "wire": (wire.main, "round trips and bytes through the links of replicas, beside plain TCP"),
 }
 
 
