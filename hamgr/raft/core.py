@@ -142,10 +142,13 @@ class Core:
         return {"reads": self._reads.waiting + self._clients.reads, "forwarded": self._clients.forwarded}
 
     def quorum_age_s(self) -> float | None:
-        """Return for how long nothing has confirmed who leads (we, or whom we follow); None: nobody does."""
+        """Return for how long nothing has confirmed who leads, us or another; None: nothing has yet."""
+        if not self.leads and self.leader is None:
+            return None
+        age_s = self.election.silence_s(self.now())
         if self.leads:
-            return max(0.0, self.now() - self.replicator.quorum_heard_of())
-        return None if self.leader is None else self.election.silence_s(self.now())
+            age_s = max(0.0, self.now() - self.replicator.quorum_heard_of())
+        return age_s if age_s < float("inf") else None
 
     def is_up(self, peer: ReplicaId) -> bool:
         return peer in self._up

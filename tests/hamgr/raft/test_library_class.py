@@ -187,3 +187,12 @@ def test_a_replica_that_does_not_stand_stays_what_it_is(replica, clock):
     for _ in range(10):
         replica.core.library.turn()
     assert (replica.core.term, replica.core.leads) == (0, False)
+
+
+def test_a_leader_of_which_no_majority_was_heard_yet_does_not_know_how_old_its_state_is(replica, clock):
+    assert replica.core.quorum_age_s() is None
+    replica.lead()
+    clock.pass_s(0.1)
+    assert replica.core.quorum_age_s() == pytest.approx(0.1)
+    replica.core.replicator.begin()  # as after another election
+    assert replica.core.quorum_age_s() is None
