@@ -33,9 +33,13 @@ def run(folder, count, disk):
     return ended.returncode, ended.stdout.split(), ended.stderr
 
 
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize(
-    ("call", "name"), [("fdatasync", "journal"), ("write", "journal.new"), ("fsync", "data")]
+    ("call", "name", "error"),
+    [
+        ("fdatasync", "journal", errno.EIO),
+        ("write", "journal.new", errno.ENOSPC),
+        ("fsync", "data", errno.EIO),
+    ],
 )
 async def test_a_process_whose_disk_fails_under_it_says_which_file_and_loses_nothing(
     tmp_path, disk, call, name, error
