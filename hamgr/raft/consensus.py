@@ -12,8 +12,6 @@ Whatever arrives meanwhile shares the next sync.
 
 import asyncio
 import logging
-import random
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Container, Mapping
@@ -23,7 +21,10 @@ from hamgr.raft.applier import Applier
 from hamgr.raft.core import Core
 from hamgr.raft.divergence import Divergence
 from hamgr.raft.figures import Histogram
-from hamgr.raft.port import CannotStart, Leadership
+from hamgr.raft.freshness import Freshness
+from hamgr.raft.opening import FATAL, core_of, hello_of
+from hamgr.raft.port import Leadership
+from hamgr.raft.protocol import messages
 from hamgr.raft.protocol.membership import Member, ReplicaId
 from hamgr.raft.protocol.messages import BadMessage, Message
 from hamgr.raft.roster import Roster
@@ -32,21 +33,17 @@ from hamgr.raft.stalls import Meter
 from hamgr.raft.store import identity
 from hamgr.raft.store.compaction import Compactor
 from hamgr.raft.store.folder import Folder
-from hamgr.raft.store.journal import LogBroken
-from hamgr.raft.store.snapshot import SnapshotDamaged
-from hamgr.raft.store.storage import DiskFailed
-from hamgr.raft.wire.hello import Hello
 from hamgr.raft.wire.links import Links
-from statemachine import codec
 from statemachine.model import State
 
 logger = logging.getLogger(__name__)
 
 NOBODY = Leadership(term=0, leader="", leads=False)
 HANDOVER_S_MAX = 0.3
+RECEIVING_S = 1.0
+"""A snapshot of which no piece came for so long is not coming any more."""
 DELAY_S_MIN = 0.001
 """What the loop's timers can tell apart."""
-FATAL = (DiskFailed, LogBroken, SnapshotDamaged)
 
 
 class Consensus:
@@ -57,7 +54,6 @@ class Consensus:
         version: Rises with everything that others may see.
         reads: Numbers of reads, and whether they may be answered from the state now; for whoever asked.
         refusals: What was given to `refuse`; for whoever gave it.
-        fresh_at: Everything that was committed before this moment (monotonic clock) is in the state.
         requests: Called with the core, in order, before the next turn.
     """
 
@@ -76,7 +72,7 @@ class Consensus:
         self.reads: deque[tuple[int, bool]] = deque()
         self.refusals: deque[Any] = deque()
         self.requests: deque[Callable[[Core], None]] = deque()
-        self.fresh_at: float | None = None
+        self.freshness = Freshness(time.monotonic, settings.timers.quorum_lost_s)
         self.leader_changes = 0
         self.snapshot_index = 0
         self.sync = Histogram()
@@ -89,7 +85,7 @@ class Consensus:
         self.core: Core | None = None
         self.links: Links | None = None
         self.over = asyncio.Event()
-        self._compactor: Compactor | None = None
+        self.compactor: Compactor | None = None
         self._folder: Folder | None = None
         self._on_news = on_news
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,7 +93,7 @@ class Consensus:
         self._sent = False
         self._changed = False
         self._version_applied = 0
-        self._leader_said = (0, float("-inf"))
+        self._piece_at = float("-inf")
         self._reads_waiting: deque[tuple[int, int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -111,6 +107,11 @@ class Consensus:
         """Why nothing is served here; empty when it is."""
         return self.failure or self.applier.blocked or self.divergence.found
 
+    @property
+    def receiving(self) -> bool:
+        """A snapshot is coming in."""
+        return time.monotonic() - self._piece_at < RECEIVING_S
+
     async def open(self) -> None:
         """Lock the folder, take the port, and begin.
 
@@ -123,61 +124,35 @@ class Consensus:
         self._folder = folder = Folder(settings.data_dir)
         try:
             own = identity.begin(settings.data_dir, own)
-            self._compactor = Compactor(
+            self.compactor = Compactor(
                 folder,
                 entries=settings.snapshot_entries,
                 size_bytes=settings.snapshot_bytes,
                 on_digest=self._own_digest,
             )
-            self.links = self._make_links(own)
+            self.links = Links(
+                own=hello_of(own, settings.version),
+                address=settings.address,
+                credentials=settings.credentials,
+                receive=self._receive,
+                up=self._up,
+                down=self._down,
+                settings=settings.links,
+            )
             await self.links.start()
-            self.core = self._make_core(folder, own)
+            self.core = core_of(
+                settings,
+                folder,
+                own,
+                network=self,
+                machine=self.applier,
+                observe_sync=self.sync.observe,
+            )
         except BaseException:
             await self.close()
             raise
         self._look_at_peers()
         self.turn()
-
-    def _make_links(self, own: identity.Identity) -> Links:
-        return Links(
-            own=Hello(
-                cluster=own.cluster,
-                replica=own.replica,
-                folder=own.folder,
-                starts=own.starts,
-                nonce=secrets.token_bytes(16),
-                version=self.settings.version,
-                commands=codec.COMMAND_NAMES,
-            ),
-            address=self.settings.address,
-            credentials=self.settings.credentials,
-            receive=self._receive,
-            up=self._up,
-            down=self._down,
-            settings=self.settings.links,
-        )
-
-    def _make_core(self, folder: Folder, own: identity.Identity) -> Core:
-        settings = self.settings
-        journal = folder.settle(own.folder)
-        journal.observe_sync = self.sync.observe
-        try:
-            return Core(
-                me=settings.me,
-                timers=settings.timers,
-                quorum_lost_s=settings.timers.quorum_lost_s,
-                journal=journal,
-                folder=folder,
-                initial=settings.initial,
-                network=self,
-                machine=self.applier,
-                clock=time.monotonic,
-                randomness=random.SystemRandom(),
-                trailing_entries=settings.snapshot_entries // 4,
-            )
-        except (*FATAL, ValueError) as error:
-            journal.close()
-            raise CannotStart(f"replica {settings.name} cannot take part: {error}") from error
 
     async def leave(self) -> None:
         """Hand leadership over, and note how far is committed, unless the disk has failed."""
@@ -202,8 +177,8 @@ class Consensus:
             self._timer.cancel()
         if self.links is not None:
             await self.links.close()
-        if self._compactor is not None:
-            self._compactor.close()
+        if self.compactor is not None:
+            self.compactor.close()
         if core is not None:
             core.close()
         if self._folder is not None:
@@ -258,7 +233,7 @@ class Consensus:
             self._settle()
 
     def _settle(self) -> None:
-        core, compactor = self.core, self._compactor
+        core, compactor = self.core, self.compactor
         self._turning = False
         if core is None or compactor is None or self.failure:
             return
@@ -281,7 +256,7 @@ class Consensus:
             self.leader_changes += bool(leader) and before.leader != leader
             self.leadership = Leadership(term=core.term, leader=leader, leads=core.leads)
             self._changed = True
-        self._look_at_age(core)
+        self.freshness.look(core)
         while self._reads_waiting and self._reads_waiting[0][0] <= self.applier.index:
             self.reads.append((self._reads_waiting.popleft()[1], True))
         if self._version_applied != self.applier.version:
@@ -294,15 +269,6 @@ class Consensus:
         if self.closed and not core.renounced:
             core.renounce(self.closed)
             logger.error("replica %s serves nothing: %s", self.settings.name, self.closed)
-
-    def _look_at_age(self, core: Core) -> None:
-        if core.leads:
-            age_s = core.quorum_age_s()
-            if core.applied == core.commit and age_s is not None:
-                self.fresh_at = time.monotonic() - age_s
-        elif core.applied >= self._leader_said[0]:
-            # A leader may have lost its majority for so long before it says nothing any more.
-            self.fresh_at = self._leader_said[1] - self.settings.timers.quorum_lost_s
 
     def _arm(self, core: Core) -> None:
         """Have a turn when the core needs one, and every heartbeat at least."""
@@ -355,16 +321,30 @@ class Consensus:
         if core is None or self.failure:
             return
         try:
-            core.receive(sender, message)
+            if not self._refuses(core, sender, message):
+                core.receive(sender, message)
         except BadMessage:
             core.counters["bad_messages"] += 1
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, this replica must stop
             self._fail(error)
             return
-        if message["type"] == "append_entries" and message["term"] == core.term and not core.leads:
-            self._leader_said = (message["commit_index"], time.monotonic())
+        kind = message["type"]
+        if kind == "append_entries" and message["term"] == core.term and not core.leads:
+            self.freshness.leader_said(message["commit_index"])
+        elif kind == "snapshot_piece":
+            self._piece_at = time.monotonic()
         self.stir()
+
+    def _refuses(self, core: Core, sender: ReplicaId, message: Any) -> bool:
+        """Answer a command that some member could not obey: it must not get into the log."""
+        if type(message) is not dict or message.get("type") != "propose":
+            return False
+        checked = messages.check(message)
+        if checked is None or not self.roster.refusal_of(checked["entry"]):
+            return False
+        core.send(sender, {"type": "propose_answer", "request": checked["request"], "taken": False})
+        return True
 
     def _up(self, peer: ReplicaId) -> None:
         if self.core is not None:
@@ -387,13 +367,13 @@ class Consensus:
     # The state.
 
     def _counted(self, index: int, entry: bytes, state: State) -> None:
-        if self._compactor is not None and not self.divergence.found:
-            self._compactor.count(index, entry, state)
+        if self.compactor is not None and not self.divergence.found:
+            self.compactor.count(index, entry, state)
 
     def _restored(self) -> None:
-        self.snapshot_index = self.applier.index
-        if self._compactor is not None:
-            self._compactor.abandon()
+        self.snapshot_index, self._piece_at = self.applier.index, float("-inf")
+        if self.compactor is not None:
+            self.compactor.abandon()
         self.divergence.ended()
         if self.core is not None and self.core.renounced and not self.closed:
             self.core.renounced = ""

@@ -76,9 +76,11 @@ def _snapshot(consensus: Consensus, counters: Mapping[str, int]) -> SnapshotFigu
     return SnapshotFigures(
         last_index=consensus.snapshot_index,
         bytes=size,
+        seconds=None if consensus.compactor is None else consensus.compactor.seconds,
         sent=counters.get("snapshots_sent", 0),
         received=counters.get("snapshots_received", 0),
         refused=counters.get("snapshots_refused", 0),
+        receiving=consensus.receiving,
     )
 
 

@@ -10,7 +10,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 
 from hamgr.raft import gauges
@@ -85,8 +84,7 @@ class RaftReplica:
     @property
     def staleness_s(self) -> float | None:
         """How old `state` may be; see `Replica.staleness_s`."""
-        fresh_at = self._consensus.fresh_at
-        return None if fresh_at is None else max(0.0, time.monotonic() - fresh_at)
+        return self._consensus.freshness.age_s
 
     @property
     def figures(self) -> Figures:

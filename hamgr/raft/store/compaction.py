@@ -12,6 +12,7 @@
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -35,7 +36,11 @@ class Log(Protocol):
 
 
 class Compactor:
-    """Decides when, and does it; belongs to the thread that applies."""
+    """Decides when, and does it; belongs to the thread that applies.
+
+    Attributes:
+        seconds: How long the last snapshot that came into force took to be made; None before the first.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Compactor:
         self._work: _Staging | None = None
         self._wanted = True
         self._failing = False
+        self.seconds: float | None = None
 
     def count(self, index: int, entry: bytes, state: State) -> None:
         """Note that the entry at the log's `index` was applied or passed over, which gave `state`.
@@ -132,6 +138,7 @@ class Compactor:
         if self._failing:
             logger.warning("%s: snapshots can be written again", self._folder.snapshot_path)
         self._failing = False
+        self.seconds = work.seconds
         self._folder.put_in_force(work.path)
         log.snapshot_taken(work.snapshot)
 
@@ -143,14 +150,17 @@ class _Staging(threading.Thread):
         super().__init__(name="snapshot", daemon=True)
         self.snapshot = snapshot
         self.digest = b""
+        self.seconds = 0.0
         self.path: Path | None = None
         self.error: Exception | None = None
         self._folder = folder
 
     def run(self) -> None:
+        begun = time.perf_counter()
         try:
             state = codec.encode_state(self.snapshot.state)
             self.digest = hashlib.sha256(state).digest()
             self.path = self._folder.stage(encode_parts(self.snapshot, state), "new")
+            self.seconds = time.perf_counter() - begun
         except (OSError, ValueError) as error:
             self.error = error
