@@ -20,7 +20,6 @@ from hamgr.raft.store.recovery import JournalDamaged, Recovered, recover
 from hamgr.raft.store.snapshot import (
     Snapshot,
     SnapshotDamaged,
-    checked_parts,
     decode_snapshot,
     encode_snapshot,
 )
@@ -105,15 +104,6 @@ class Folder:
         """Return the stored snapshot, or raise `SnapshotDamaged`."""
         checked, self._checked = self._checked, None
         return checked or decode_snapshot(self._storage.read(self.snapshot_path))
-
-    def read_snapshot(self) -> bytes:
-        """Return the stored snapshot, encoded; raises `SnapshotDamaged`."""
-        try:
-            data = self._storage.read(self.snapshot_path)
-            checked_parts(data)
-        except (OSError, SnapshotDamaged) as error:
-            raise SnapshotDamaged(f"{self.snapshot_path} cannot be read any more: {error}") from error
-        return data
 
     def stage(self, content: bytes, origin: str) -> Path:
         """Write an encoded snapshot beside the current one, durably; raises `OSError`.
