@@ -170,6 +170,34 @@ def test_a_leader_that_was_frozen_serves_nothing_stale_when_it_thaws(cluster: Se
         cluster.wait("agreement", lambda: agreed(cluster))
 
 
+@pytest.mark.parametrize("part", ["leader", "follower"])
+def test_a_replica_that_was_frozen_owns_up_to_the_age_of_its_state(
+    cluster: SeparateCluster, part: str
+) -> None:
+    leader = cluster.wait("a leader", cluster.leader)
+    victim = leader if part == "leader" else next(name for name in cluster.names if name != leader)
+    write(cluster, leader, "old").ok()
+    cluster.processes.signal_replica(victim, signal.SIGSTOP)
+    try:
+        written_by_others(cluster, victim, "new")
+        known_s = time.monotonic()
+        time.sleep(1.0)  # long enough that no honest age is mistaken for another
+        with ThreadPoolExecutor(16) as pool:
+            asked_s = time.monotonic()
+            path = f"{GLOBALS}?consistency=stale"
+            calls = [pool.submit(cluster.on, victim, "GET", path, timeout_s=8.0) for _ in range(16)]
+            time.sleep(0.2)
+            cluster.processes.signal_replica(victim, signal.SIGCONT)
+            answers = [call.result() for call in calls]
+    finally:
+        cluster.processes.signal_replica(victim, signal.SIGCONT)
+    for answer in answers:
+        assert answer.headers["X-Hamgr-Consistency"] == "stale"
+        age = answer.headers["X-Hamgr-Age"]
+        if answer.ok()["variables"]["value"] != "new" and age != "unknown":
+            assert float(age) >= asked_s - known_s, f"{answer.body} is said to be {age} s old at most"
+
+
 CUTS_OF_A_FOLLOWER: dict[str, Callable[[SeparateCluster, str, str], None]] = {
     "from both": lambda cluster, follower, leader: cluster.sites.isolate(follower),
     "so that it hears nobody": lambda cluster, follower, leader: cluster.sites.deafen(follower),

@@ -35,6 +35,8 @@ DEAD_PAUSE_S = 0.1
 """After nobody listened; many proofs that nothing happened prove no more than one."""
 SHARES = {"read": 0.35, "stale read": 0.10, "write": 0.25, "read and swap": 0.20, "swap": 0.10}
 """A swap alone goes by an earlier read of the same client, and so differs often."""
+STALE_SHARE = 0.3
+"""Of a watcher's turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,8 @@ async def watch(recorder: Recorder, client: str, target: Target, rng: random.Ran
     """
     while not recorder.stopping.is_set():
         key = rng.choice(sorted(recorder.paths))
+        if rng.random() < STALE_SHARE:
+            await recorder.read_stale(target, key, timeout_s=_drawn(rng, PATIENCE_S))
         read = await recorder.read(client, target, key, timeout_s=_drawn(rng, PATIENCE_S))
         await asyncio.sleep(DEAD_PAUSE_S if read.note == UNSENT else rng.uniform(0, PAUSE_S_MAX))
 

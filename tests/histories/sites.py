@@ -29,7 +29,7 @@ class Sites:
     def __init__(self, slot: int, replicas: Sequence[str]) -> None:
         """Nothing is made yet."""
         self.replicas = tuple(replicas)
-        self._network = Network(f"hamgr-site{slot}", f"127.{slot}.0")
+        self._network = Network(f"hamgr-site{slot}", f"10.78.{slot}")
 
     def raft(self, replica: str) -> str:
         """Return the address under which the other replicas reach this one."""
@@ -47,12 +47,8 @@ class Sites:
         for replica in self.replicas:
             host = _host(replica)
             self._network.plug(host)
-            with self.inside(replica):
-                Path("/proc/sys/net/ipv4/conf/all/route_localnet").write_text("1")
             lines = (
                 "link set lo up",
-                "addr del 127.0.0.1/8 dev lo",
-                "addr add 127.0.0.1/32 dev lo",
                 f"addr add {self._network.address(host)}/24 dev eth0",
                 "link set eth0 up",
             )
