@@ -1,6 +1,6 @@
 import pytest
 
-from tests.hamgr.raft.protocol.kit import THREE, A, Clock, Replica, library_clock
+from tests.hamgr.raft.protocol.kit import THREE, A, B, Clock, Replica, library_clock
 
 
 @pytest.fixture
@@ -34,3 +34,12 @@ def replica(make):
 def leader(replica):
     """One of three, elected, with the first entry of its term committed."""
     return replica.lead()
+
+
+@pytest.fixture
+def follower(replica):
+    """One that follows `B` in term 5, with entries 1 to 4, all but the last committed."""
+    entries = [(b"\x01", 2, 5), (b"\x00x", 3, 5), (b"\x00y", 4, 5)]
+    replica.follow(B, 5, *entries, previous=(1, 0), commit=3)
+    replica.take()
+    return replica

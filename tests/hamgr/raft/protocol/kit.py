@@ -176,7 +176,6 @@ class Replica:
             randomness=random.Random(self.seed),
             trailing_entries=2,
         )
-        self.core_initial = self.core.log.last
         for peer in self.initial.ids - {self.me}:
             self.core.peer_up(peer)
 
@@ -313,3 +312,9 @@ def library_clock(clock):
         yield
     finally:
         library.monotonicTime = before
+
+
+def stands(replica):
+    """Return what must not change when a message is refused."""
+    core = replica.core
+    return core.term, core.leader, core.leads, core.commit, core.log[:], core.log.getVotedForNodeId()
