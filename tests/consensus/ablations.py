@@ -9,7 +9,7 @@ import pytest
 from hamgr.raft import clients, following
 from hamgr.raft.core import Core
 from hamgr.raft.following import Following
-from hamgr.raft.protocol import election, guard, outbox, reads
+from hamgr.raft.protocol import guard, outbox, reads
 from hamgr.raft.protocol.configurations import Configurations
 from hamgr.raft.protocol.membership import Configuration
 from hamgr.raft.protocol.messages import Message
@@ -28,12 +28,12 @@ def acknowledge_before_the_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(outbox, "PROMISES_NOTHING", _Everything())
 
 
-def sync_now_and_then(patch: pytest.MonkeyPatch) -> None:
-    """Promises leave in order, but the disk is asked for one batch in thirty."""
+def acknowledge_in_memory(patch: pytest.MonkeyPatch) -> None:
+    """Promises leave in order, but the disk is hardly ever asked."""
     sync, random = Journal.sync, Random(1)
 
     def sync_sometimes(journal: Journal) -> None:
-        if random.random() < 0.03:
+        if random.random() < 0.002:
             sync(journal)
 
     patch.setattr(Journal, "sync", sync_sometimes)
@@ -94,11 +94,6 @@ def read_without_asking_the_majority(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reads.ReadRounds, "ask", ask)
 
 
-def read_before_the_leader_knows_what_is_committed(patch: pytest.MonkeyPatch) -> None:
-    """A new leader asks the majority, but not whether its own commit index is up to date."""
-    patch.setattr(reads.ReadRounds, "_knows_commit", lambda self: True, raising=False)
-
-
 def change_two_things_at_once(patch: pytest.MonkeyPatch) -> None:
     """A change of the members is begun while another one may still be taken back."""
     refusal = clients.Clients._refusal
@@ -128,9 +123,3 @@ def vote_for_everybody(patch: pytest.MonkeyPatch) -> None:
     """A vote is forgotten as soon as it is given."""
     note = Journal.setCurrentTerm
     patch.setattr(Journal, "setCurrentTerm", lambda self, term, _vote: note(self, term, None))
-
-
-def hear_no_leader(patch: pytest.MonkeyPatch) -> None:
-    """No stickiness: who hears a leader helps another one all the same."""
-    patch.setattr(election.Election, "leader_is_alive", lambda self, now: False)
-    patch.setattr(guard.Guard, "_leader_is_alive", lambda self: False)

@@ -46,7 +46,13 @@ class Clients:
         """Let nobody ask for anything new."""
         self._stopped = True
 
-    def write(self, done: Callable[[], None] = lambda: None, *, give_up_s: float | None = None) -> "Write":
+    def write(
+        self,
+        done: Callable[[], None] = lambda: None,
+        *,
+        give_up_s: float | None = None,
+        through: Host | None = None,
+    ) -> "Write":
         """Begin a write; `done` is called when it was acknowledged or given up."""
         self._written += 1
         node = f"w{self._written}"
@@ -58,14 +64,20 @@ class Clients:
                 request_id=node, at=1.0, actor="test", node=node, endpoint=Endpoint(address=f"{node}.example")
             )
         )
-        write = Write(self, codec.encode_command(command), "" if new else node, done)
+        write = Write(self, codec.encode_command(command), "" if new else node, done, through)
         self._begin(write, give_up_s)
         return write
 
-    def read(self, done: Callable[[], None] = lambda: None, *, through: Host | None = None) -> "Read":
+    def read(
+        self,
+        done: Callable[[], None] = lambda: None,
+        *,
+        give_up_s: float | None = None,
+        through: Host | None = None,
+    ) -> "Read":
         """Begin a linearizable read."""
         read = Read(self, done, self._laws.index_known, through)
-        self._begin(read, None)
+        self._begin(read, give_up_s)
         return read
 
     def _begin(self, question: "Question", give_up_s: float | None) -> None:
@@ -89,6 +101,7 @@ class Question:
     def __init__(self, clients: Clients, done: Callable[[], None], through: Host | None = None) -> None:
         self.over = False
         self.answered = False
+        """What it asked for came; not if it was given up."""
         self.clients = clients
         self._done = done
         self._through = through
@@ -121,8 +134,10 @@ class Write(Question):
 
     refused = "write given up"
 
-    def __init__(self, clients: Clients, entry: bytes, node: str, done: Callable[[], None]) -> None:
-        super().__init__(clients, done)
+    def __init__(
+        self, clients: Clients, entry: bytes, node: str, done: Callable[[], None], through: Host | None
+    ) -> None:
+        super().__init__(clients, done, through)
         self.entry = entry
         self.node = node
 

@@ -17,6 +17,7 @@ EVERYTHING = (
     "leader cut off",
     "one way blocked",
     "link stalled",
+    "late witness",
     "bad weather",
     "came back to a healthy leader",
     "leader elected",

@@ -190,6 +190,8 @@ class Laws:
                 host.name,
                 self._leaders[term],
             )
+        if self.watching:
+            self._check_votes(host, term)
         if self.watching and self.committed:
             index = max(self.committed)
             journal: Journal = host.core.log
@@ -198,6 +200,22 @@ class Laws:
                 self.break_(
                     "a leader has every committed entry (Leader Completeness, figure 3)", how, host.name
                 )
+
+    def _check_votes(self, host: Replica, term: int) -> None:
+        configuration: Configuration = host.core.configuration
+        disks = {
+            other.name: other.reader.read()
+            for other in self._hosts.values()
+            if other.id in configuration.voter_ids
+        }
+        voted = [
+            name
+            for name, disk in disks.items()
+            if disk.term > term or (disk.term, disk.vote) == (term, host.id)
+        ]
+        if len(voted) < configuration.quorum:
+            how = f"{host.name} leads in term {term} by the votes of {voted} among {list(disks)}"
+            self.break_("a leader was voted for by a majority (Raft, section 5.2)", how, host.name)
 
     def _log_changed(self, host: Replica, journal: Journal, seen: Seen) -> None:
         begin = seen.last + 1 if journal.term_at(seen.last) == seen.last_term else journal.first

@@ -198,7 +198,7 @@ class Network:
         if not link.blocked:
             self._schedule.after(link.random.uniform(*RETRANSMIT_S), self._arrive, link, link.number)
 
-    def stall(self, source: str, target: str, *, for_s: float) -> None:
+    def stall(self, source: str, target: str, for_s: float) -> None:
         """Let what is sent one way take as long, as when a buffer on the way is full."""
         self._links[source, target].stalled_until = self._schedule.now + for_s
 

@@ -10,9 +10,10 @@ from tests.consensus.network import Network, Weather
 from tests.consensus.schedule import Schedule
 from tests.consensus.trail import Trail
 
-FAULT_EVERY_S = 0.35
 DOWN_S = (0.02, 1.5)
 CUT_S = (0.05, 2.5)
+APART_S, WITNESS_S = 0.7, 2.0
+"""The former is less than what breaks a connection."""
 
 
 class Storm:
@@ -27,6 +28,7 @@ class Storm:
         figures: Figures,
         trail: Trail,
         *,
+        every_s: float,
         only: Collection[str] = (),
     ) -> None:
         """Draw what will happen; nothing but `only`, if anything is named there."""
@@ -36,6 +38,7 @@ class Storm:
         self._schedule, self._figures, self._trail = schedule, figures, trail
         self._blocks: list[tuple[str, str]] = []
         self._over = False
+        self._every_s = every_s
         acts: dict[Callable[[], None], int] = {
             self._kill: 4,
             self._cut_power: 4,
@@ -49,6 +52,7 @@ class Storm:
             self._cut_off_leader: 5,
             self._block_one_way: 4,
             self._stall: 5,
+            self._late_witness: 1,
             self._bad_weather: 3,
             self._everything_well: 3,
         }
@@ -60,7 +64,7 @@ class Storm:
             self._weights = [int(act.__name__.strip("_") in only) for act in acts]
 
     def begin(self) -> None:
-        self._schedule.after(self._random.expovariate(1 / FAULT_EVERY_S), self._act)
+        self._schedule.after(self._random.expovariate(1 / self._every_s), self._act)
 
     def calm(self) -> None:
         """End everything that goes wrong."""
@@ -170,11 +174,12 @@ class Storm:
 
     # Network.
 
-    def _block(self, pairs: list[tuple[str, str]]) -> None:
+    def _block(self, pairs: list[tuple[str, str]], for_s: float | None = None) -> None:
         for pair in pairs:
             self._network.block(*pair)
             self._blocks.append(pair)
-        self._schedule.after(self._random.uniform(*CUT_S), self._unblock, pairs)
+        for_s = self._random.uniform(*CUT_S) if for_s is None else for_s
+        self._schedule.after(for_s, self._unblock, pairs)
 
     def _unblock(self, pairs: list[tuple[str, str]]) -> None:
         for pair in pairs:
@@ -212,6 +217,30 @@ class Storm:
             a, b = self._random.sample(self._hosts, 2)
             self._note("link stalled", a.name, b.name)
             self._network.stall(a.id, b.id, for_s=self._random.uniform(0.02, 1.5))
+
+    def _late_witness(self) -> None:
+        """Have a follower's answers to its leader arrive when that one leads again, in a later term.
+
+        Meanwhile the others elect one of them, who hands leadership back, and the follower hears of nothing.
+        """
+        leaders = self._leaders()
+        if len(self._hosts) < 5 or not leaders:
+            return
+        leader = leaders[0]
+        witness, *others = self._random.sample([host for host in self._hosts if host is not leader], 4)
+        self._note("late witness", leader.name, witness.name)
+        self._network.stall(witness.id, leader.id, for_s=WITNESS_S)
+        for apart in (leader, witness):
+            pairs = [pair for other in others for pair in ((apart.id, other.id), (other.id, apart.id))]
+            self._block(pairs, for_s=APART_S if apart is leader else WITNESS_S)
+        self._schedule.after(APART_S, self._network.stall, leader.id, witness.id, WITNESS_S)
+        for when in (1.2, 1.4, 1.6):
+            self._schedule.after(when * APART_S, self._hand_over, leader)
+
+    def _hand_over(self, to: Host) -> None:
+        for host in self._leaders():
+            if host is not to:
+                host.call(lambda _host, core, _machine: core.transfer(to.id))
 
     def _bad_weather(self) -> None:
         self._note("bad weather")

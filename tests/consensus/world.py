@@ -8,8 +8,8 @@ import tempfile
 import traceback
 import uuid
 import zlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -33,6 +33,7 @@ STORM_S = 10.0
 PROGRESS_S_MAX = 4.0
 """From the end of the last fault to an acknowledged write."""
 CONVERGED_S_MAX = 10.0
+UNASKED = "nothing raises but what is documented"
 NAMES = "abcdefg"
 
 
@@ -48,6 +49,7 @@ class Plan:
         old_one: One replica does not know all commands, until it is upgraded.
         peace: Instead of a storm, one replica at a time is cut off from a healthy majority and comes back.
         compact_every: Entries between two snapshots.
+        fault_every_s: The mean time between two faults.
         faults: The only ones that happen; any, when none is named.
         watching: The laws look inside, too.
     """
@@ -61,6 +63,7 @@ class Plan:
     compact_every: int = 20
     trailing_entries: int = 4
     storm_s: float = STORM_S
+    fault_every_s: float = 0.35
     faults: tuple[str, ...] = ()
     watching: bool = True
 
@@ -73,6 +76,7 @@ class Plan:
             "changes": random.random() < 0.5,
             "old_one": random.random() < 0.1,
             "peace": random.random() < 0.15,
+            "fault_every_s": random.choice((0.1, 0.3, 0.3, 0.6)),
             "compact_every": random.choice((12, 25, 80)),
             "trailing_entries": random.choice((0, 5, 30)),
         }
@@ -129,7 +133,7 @@ class World:
         for host in self.founders:
             host.initial = initial
         parts = self.network, self.schedule, self.figures, self.trail
-        self.storm = Storm(self.seed, self.hosts, *parts, only=plan.faults)
+        self.storm = Storm(self.seed, self.hosts, *parts, every_s=plan.fault_every_s, only=plan.faults)
         self.peace = Peace(self.seed, self.hosts, self.storm, *parts)
         self.clients = Clients(self.seed, self.hosts, self.schedule, self.laws, self.figures)
         self.operators = Operators(self.seed, self.hosts, self.schedule, self.figures, self.trail)
@@ -257,12 +261,8 @@ def judge(
 ) -> Verdict:
     """Run the world of `seed`; what it is like is drawn from the seed, but for what is `given`."""
     plan = plan or Plan.drawn(Random(f"plan {seed}"), **given)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hamgr-consensus-")))
-        stack.enter_context(mock.patch.object(snapshots, "PIECE_BYTES", 3_000))
-        stack.enter_context(mock.patch.object(replication, "BATCH_BYTES", 1_000))
-        world = World(seed, folder, plan, tell=tell)
-        stack.callback(world.close)
+    with tempfile.TemporaryDirectory(prefix="hamgr-consensus-") as folder, small_pieces():
+        world = World(seed, Path(folder), plan, tell=tell)
         law = how = ""
         who: tuple[str, ...] = ()
         try:
@@ -270,8 +270,10 @@ def judge(
         except Broken as broken:
             law, how, who = broken.law, broken.how, broken.who
         except Exception as error:  # noqa: BLE001 - whatever the product raises unasked is a broken law
-            law = "nothing raises but what is documented"
+            law = UNASKED
             how = "".join(traceback.format_exception(error)[-3:]).strip()
+        finally:
+            world.close()
         return Verdict(
             seed=seed,
             law=law,
@@ -281,3 +283,13 @@ def judge(
             figures=world.figures,
             trace=world.trace,
         )
+
+
+@contextmanager
+def small_pieces() -> Iterator[None]:
+    """Have snapshots and logs travel in many messages, as large ones do."""
+    with (
+        mock.patch.object(snapshots, "PIECE_BYTES", 3_000),
+        mock.patch.object(replication, "BATCH_BYTES", 1_000),
+    ):
+        yield
