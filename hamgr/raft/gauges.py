@@ -19,6 +19,11 @@ REFUSED = (
     "votes_kept_for_leader",
 )
 """Counters of the core that are refusals of what a peer sent."""
+NOT_REFUSED = frozenset(
+    {"accepts_failed", "dials_failed", "dropped_without_link", "expiry_warnings", "links_accepted"}
+    | {"links_made", "reloads"}
+)
+"""Counters of the links that are not about anything a peer or a stranger did wrong."""
 
 
 def figures_of(
@@ -47,7 +52,8 @@ def figures_of(
 def _with_core(figures: Figures, consensus: Consensus, core: Core) -> Figures:
     configuration, counters = core.configuration, dict(core.counters)
     refused = {name: counters[name] for name in REFUSED if name in counters}
-    links = consensus.links
+    links = {} if consensus.links is None else dict(consensus.links.counters)
+    refused |= {name: count for name, count in links.items() if name not in NOT_REFUSED}
     return Figures(
         **{
             **{name: getattr(figures, name) for name in figures.__slots__},
@@ -62,7 +68,7 @@ def _with_core(figures: Figures, consensus: Consensus, core: Core) -> Figures:
             "journal_bytes": core.log.size_bytes,
             "snapshot": _snapshot(consensus, counters),
             "peers": _peers(consensus, core),
-            "refused": refused | ({} if links is None else dict(links.counters)),
+            "refused": refused,
             "renounced": bool(core.renounced),
         }
     )
