@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 SECONDS = 20.0
 HISTORIES = {
-    "killed and frozen": (11, (Kind.KILL, Kind.FREEZE)),
+    "killed and frozen": (2, (Kind.KILL, Kind.FREEZE)),
     "cut off": (12, CUTS),
-    "everything": (13, tuple(Kind)),
+    "everything": (9, tuple(Kind)),
 }
 
 

@@ -24,7 +24,7 @@ from tests.histories.operations import ABSENT, History, Kind, Operation, Outcome
 T = TypeVar("T")
 
 VARIABLE = "value"
-PATIENCE_S = {0.6: 6, 1.5: 3, 9.5: 1}
+PATIENCE_S = {0.6: 6, 1.5: 2, 9.5: 2}
 """How long an attempt may take, and how often; the longest is more than the API's own limits."""
 IMPATIENCE_S = {0.005: 1, **PATIENCE_S}
 """The same for changes: now and then a client asks again while its request still takes effect."""

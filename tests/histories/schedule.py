@@ -47,6 +47,9 @@ LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.BLOCK: (0.5, 4.0),
 }
 CUTS = (Kind.ISOLATE, Kind.DEAFEN, Kind.SILENCE, Kind.BLOCK)
+LONG_CUT_S = 9.0
+"""Longer than the API waits for anything, so that clients hear what it says of requests that it gives up."""
+LONG_CUT_PROBABILITY = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ def schedule(seed: int, *, seconds: float, kinds: Sequence[Kind] = tuple(Kind)) 
 
 def _misfortune(rng: random.Random, kinds: Sequence[Kind], at_s: float) -> Misfortune:
     kind = rng.choice(kinds)
-    return Misfortune(
-        kind=kind, part=rng.choice(PARTS[kind]), begins_s=at_s, lasts_s=rng.uniform(*LASTS_S[kind])
-    )
+    lasts_s = rng.uniform(*LASTS_S[kind])
+    if kind in CUTS and rng.random() < LONG_CUT_PROBABILITY:
+        lasts_s = LONG_CUT_S
+    return Misfortune(kind=kind, part=rng.choice(PARTS[kind]), begins_s=at_s, lasts_s=lasts_s)
