@@ -33,6 +33,8 @@ EVERYTHING = (
     "learner promoted",
     "member removed",
     "change refused",
+    "snapshot wanted",
+    "stopped in order",
     "leadership transferred",
     "command unknown to one",
 )

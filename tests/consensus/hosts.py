@@ -160,6 +160,13 @@ class Host:
         self._trail.note(self.name, "is killed")
         self._end(kernel_too=False)
 
+    def stop(self) -> None:
+        """End the process as the product does when it is told to: SIGTERM."""
+        self._trail.note(self.name, "stops")
+        if self.core is not None and not self.disk.full_or_broken and self.disk.fuse is None:
+            self.core.conclude()
+        self._end(kernel_too=False)
+
     def lose_power(self) -> None:
         self._trail.note(self.name, "loses power")
         self._end(kernel_too=True)

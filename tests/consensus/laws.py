@@ -63,6 +63,8 @@ class Laws:
         self.watching = watching
         self.committed: dict[int, bytes] = {}
         """What stands at each index for ever: SHA-256 of the command and its term."""
+        self._committed_in: dict[int, int] = {}
+        """And the term in which that was so first."""
         self.acknowledged: dict[bytes, tuple[int, str]] = {}
         """Of each acknowledged request: where it was first applied, and the node that shows it, if any."""
         self.index_known = 0
@@ -108,7 +110,7 @@ class Laws:
         self._trail.note(name, "restores", index)
         if index < after:
             self.break_("a state never goes back", f"{name} went from {after} to {index}", name)
-        if after:
+        if index > after > 0:
             self._figures.count("snapshot installed")
         for at, node in self.acknowledged.values():
             if node and at <= index and node not in state.nodes:
@@ -192,14 +194,17 @@ class Laws:
             )
         if self.watching:
             self._check_votes(host, term)
-        if self.watching and self.committed:
-            index = max(self.committed)
-            journal: Journal = host.core.log
-            if journal.first <= index and self._digest(journal, index) != self.committed[index]:
-                how = f"{host.name} leads in term {term} without entry {index}"
-                self.break_(
-                    "a leader has every committed entry (Leader Completeness, figure 3)", how, host.name
-                )
+            self._check_completeness(host, term)
+
+    def _check_completeness(self, host: Replica, term: int) -> None:
+        """Look for the last entry that was committed in an earlier term; a late winner need not have more."""
+        journal: Journal = host.core.log
+        index = max((at for at, was_in in self._committed_in.items() if was_in < term), default=0)
+        if index < journal.first:
+            return
+        if index > journal.last or self._digest(journal, index) != self.committed[index]:
+            how = f"{host.name} leads in term {term} without entry {index}"
+            self.break_("a leader has every committed entry (Leader Completeness, figure 3)", how, host.name)
 
     def _check_votes(self, host: Replica, term: int) -> None:
         configuration: Configuration = host.core.configuration
@@ -260,6 +265,7 @@ class Laws:
                 self.break_(
                     "what is committed stands for ever (State Machine Safety, figure 3)", how, host.name
                 )
+            self._committed_in.setdefault(index, host.core.term)
             if new and index == host.core.commit:
                 self._check_majority(host, journal, index)
 

@@ -37,6 +37,8 @@ class Machine:
         self.state = State()
         self.index = 0
         self.stuck_at = 0
+        self.may_go_back = False
+        """The next snapshot is taken even if it is older than what was applied."""
         self.compactor = compaction.Compactor(
             folder,
             entries=compact_every,
@@ -72,7 +74,8 @@ class Machine:
         self._moved(b"")
 
     def restore(self, state: State, index: int) -> None:
-        self._laws.restored(self._name, index, state, after=self.index)
+        self._laws.restored(self._name, index, state, after=0 if self.may_go_back else self.index)
+        self.may_go_back = False
         self.state, self.index, self.stuck_at = state, index, 0
         self.compactor.abandon()
         self._serve_readers()

@@ -39,8 +39,10 @@ class Operators:
             return
         leaders = [host for host in self._hosts if host.core is not None and host.core.leads]
         if leaders:
-            act = self._random.choice((self._change, self._change, self._transfer))
+            act = self._random.choice((self._change, self._change, self._change, self._transfer))
             self._random.choice(leaders).call(act)
+        if self._random.random() < 0.1:
+            self._random.choice(self._hosts).call(self._resynchronise)
         self.begin()
 
     def _transfer(self, host: Host, core: Any, _machine: Any) -> None:
@@ -48,6 +50,13 @@ class Operators:
         if core.transfer(to.id if self._random.random() < 0.5 else None):
             self._trail.note(host.name, "hands leadership over")
             self._figures.count("leadership transferred")
+
+    def _resynchronise(self, host: Host, core: Any, machine: Any) -> None:
+        """Have a replica's state replaced, as when it differs from the others'."""
+        self._trail.note(host.name, "wants a snapshot")
+        self._figures.count("snapshot wanted")
+        machine.may_go_back = True
+        core.resynchronise()
 
     def _change(self, host: Host, core: Any, _machine: Any) -> None:
         now: Configuration = core.configuration

@@ -103,7 +103,13 @@ class Storm:
 
     def _strike(self, host: Host, power_too: bool, down_s: float | None) -> None:
         if host.alive:
-            (host.lose_power if power_too else host.kill)()
+            if power_too:
+                host.lose_power()
+            elif self._random.random() < 0.3:
+                self._figures.count("stopped in order")
+                host.stop()
+            else:
+                host.kill()
         self.revive(host, down_s)
 
     def revive(self, host: Host, down_s: float | None = None) -> None:

@@ -31,17 +31,20 @@ def test_a_minority_changes_nothing(tell_story):
     assert "not known" in first[0]
 
 
-def test_whom_an_ex_leader_wanted_to_remove_overwrites_its_log(tell_story):
-    """`a` and `b` have an entry without `d`, which is taken back by `d`, the only one who can lead."""
-    story = tell_story(voters=4)
-    story.split("ab", "cd")
-    story.change("a", without(story, "a", "d"))
-    story.until(lambda: voters(story, "b") == "abc")
-    story.split("b", "acd")
+def test_whom_an_ex_leader_wanted_to_remove_can_lead_it(tell_story):
+    """`a` and `b` have an uncommitted configuration without `e`, and `e` is the only one who can lead."""
+    story = tell_story(voters=5)
+    story.split("ab", "cde")
+    story.change("a", without(story, "a", "e"))
+    story.until(lambda: voters(story, "b") == "abcd")
+    story.elect("e")
+    writes = story.writes("e", 2)
+    story["c"].kill()
+    story["d"].lose_power()
     story.heal()
-    story.run(1.0)
-    story.until(lambda: len(story.leaders()) == 1 and voters(story, story.leaders()) in ("abc", "abcd"))
-    story.until(lambda: story.writes(story.leaders(), 1))
+    story.until(lambda: voters(story, "a") == voters(story, "b") == "abcde")
+    assert story.leaders() == "e"
+    story.until(lambda: story.is_on(writes[-1], "a", "b"))
 
 
 def test_a_restart_keeps_the_latest_configuration_of_the_log_committed_or_not(tell_story):
