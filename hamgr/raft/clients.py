@@ -145,7 +145,10 @@ class Clients:
     # Messages.
 
     def take_proposal(self, sender: ReplicaId, message: Message) -> None:
-        taken = self._core.leads and self._append(message["entry"])
+        core = self._core
+        taken = core.leads and self._append(message["entry"])
+        if taken:
+            core.replicator.expects(sender, core.log.last)
         answer = {"type": "propose_answer", "request": message["request"], "taken": taken}
         self._outbox.put(sender, answer)
 
@@ -158,6 +161,7 @@ class Clients:
         number = message["request"]
 
         def answer(index: int | None) -> None:
+            self._core.replicator.expects(sender, index or 0)
             self._outbox.put(sender, {"type": "read_index_answer", "request": number, "index": index})
 
         self._rounds.ask(answer)

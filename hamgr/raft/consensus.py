@@ -24,7 +24,6 @@ from hamgr.raft.figures import Histogram
 from hamgr.raft.freshness import Freshness
 from hamgr.raft.opening import FATAL, core_of, hello_of
 from hamgr.raft.port import Leadership
-from hamgr.raft.protocol import messages
 from hamgr.raft.protocol.membership import Member, ReplicaId
 from hamgr.raft.protocol.messages import BadMessage, Message
 from hamgr.raft.roster import Roster
@@ -161,6 +160,7 @@ class Consensus:
             return
         try:
             deadline = time.monotonic() + HANDOVER_S_MAX
+            core.renounce("it is stopping")  # no more commands, so that somebody can have them all
             while core.leads and len(core.configuration.voters) > 1 and time.monotonic() < deadline:
                 core.transfer()
                 self.turn()
@@ -321,8 +321,11 @@ class Consensus:
         if core is None or self.failure:
             return
         try:
-            if not self._refuses(core, sender, message):
+            refusal = self.roster.answer_to(message)
+            if refusal is None:
                 core.receive(sender, message)
+            else:
+                core.send(sender, refusal)
         except BadMessage:
             core.counters["bad_messages"] += 1
             raise
@@ -334,17 +337,11 @@ class Consensus:
             self.freshness.leader_said(message["commit_index"])
         elif kind == "snapshot_piece":
             self._piece_at = time.monotonic()
+        elif (
+            kind == "next_node_idx" and core.commit == core.applied == core.log.last and not core.lag(sender)
+        ):
+            return  # a follower that has all says that it is still there: a leader at rest need not get up
         self.stir()
-
-    def _refuses(self, core: Core, sender: ReplicaId, message: Any) -> bool:
-        """Answer a command that some member could not obey: it must not get into the log."""
-        if type(message) is not dict or message.get("type") != "propose":
-            return False
-        checked = messages.check(message)
-        if checked is None or not self.roster.refusal_of(checked["entry"]):
-            return False
-        core.send(sender, {"type": "propose_answer", "request": checked["request"], "taken": False})
-        return True
 
     def _up(self, peer: ReplicaId) -> None:
         if self.core is not None:

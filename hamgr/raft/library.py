@@ -38,6 +38,13 @@ class _Wire(Transport):  # type: ignore[misc]  # the library ships no types
         """There is nothing to close."""
 
 
+class _NoPoller:
+    """Where the library would wait for its own sockets, which it has not."""
+
+    def poll(self, _wait_s: float) -> None:
+        """Return at once: even an empty poll(2) would hand the interpreter to other threads."""
+
+
 class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
     """A node of the library that is driven by hand and touches neither sockets nor files."""
 
@@ -79,6 +86,7 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
             onStateChanged=self._on_state,
         )
         super().__init__(Node(me), [], conf=conf, transport=_Wire(put))
+        self._poller = _NoPoller()
 
     @property
     def term(self) -> int:

@@ -1,9 +1,12 @@
 """The other members as one replica sees them: names, links, and what they can obey."""
 
 from collections.abc import Container, Mapping
+from typing import Any
 
 from hamgr.raft.port import Peer
+from hamgr.raft.protocol import messages
 from hamgr.raft.protocol.membership import Member, ReplicaId
+from hamgr.raft.protocol.messages import Message
 from hamgr.raft.wire.hello import Hello
 from statemachine import codec
 
@@ -61,3 +64,16 @@ class Roster:
         if name not in codec.COMMAND_NAMES:
             without = [self._name]
         return f"{' and '.join(without)} cannot obey {name}, being of an earlier version; upgrade it first"
+
+    def answer_to(self, message: Any) -> Message | None:
+        """Return the answer to a peer's proposal that must not get into the log yet; None to all else.
+
+        Raises:
+            messages.BadMessage: It is malformed.
+        """
+        if type(message) is not dict or message.get("type") != "propose":
+            return None
+        checked = messages.check(message)
+        if checked is None or not self.refusal_of(checked["entry"]):
+            return None
+        return {"type": "propose_answer", "request": checked["request"], "taken": False}

@@ -5,7 +5,8 @@
 2. After a refusal, and after a new link, one message at a time is sent until one was taken; what was already
    on its way is not believed (its answers are older than the refusal).
 3. Whoever needs entries that the log has lost gets the snapshot, piece by piece (see `snapshots`).
-4. A sign of life goes to every member at least each heartbeat, and news of commits at once.
+4. A sign of life goes to every member at least each heartbeat. News of a commit goes at once to who waits
+   for it, and to others with the next entries, or after `NEWS_S`: it costs a message and its answer.
 """
 
 from collections import deque
@@ -19,6 +20,10 @@ from hamgr.raft.protocol.snapshots import SnapshotSource, Transfer
 BATCH_BYTES = 256 * 1024
 """One message's entries, roughly; a single larger entry goes alone."""
 WINDOW_BYTES = 4 * 1024 * 1024
+NEWS_S = 0.01
+"""How old a follower's knowledge of what is committed may grow while nobody waits for it there."""
+TOGETHER = 0.8
+"""Who is due after the remaining part of a heartbeat gets one now: one turn serves all followers."""
 STUCK_S = 1.0
 """What was sent and has brought no answer for so long is sent again, behind a message of its own."""
 
@@ -32,6 +37,7 @@ class Progress:
         match: The follower has everything up to here, durably.
         probing: One message at a time, until one is taken.
         on_its_way: Last index and bytes of each message of entries without an answer.
+        expects: Somebody waits there for the commit of this index.
         heard_of: The latest of our own moments that the follower is known to have heard us at.
     """
 
@@ -46,6 +52,7 @@ class Progress:
     heard_of: float = float("-inf")
     round_trip_s: float | None = None
     told_commit: int = -1
+    expects: int = 0
     wants_snapshot: bool = False
     transfer: Transfer | None = None
 
@@ -110,8 +117,18 @@ class Replicator:
 
     def next_heartbeat_at(self) -> float:
         """Return when `pump` is due at the latest."""
-        due = [p.sent_at + self._heartbeat_s for peer, p in self.followers.items() if self._raft.is_up(peer)]
+        due = [
+            progress.sent_at + (NEWS_S if self._has_news(progress) else self._heartbeat_s)
+            for peer, progress in self.followers.items()
+            if self._raft.is_up(peer)
+        ]
         return min(due, default=float("inf"))
+
+    def expects(self, peer: ReplicaId, index: int) -> None:
+        """Tell `peer` at once when `index` is committed: somebody waits for it there."""
+        progress = self.followers.get(peer)
+        if progress is not None:
+            progress.expects = max(progress.expects, index)
 
     def answered(self, peer: ReplicaId, message: Message) -> None:
         """Take a follower's answer to entries; it is of this term, and of a member."""
@@ -184,9 +201,17 @@ class Replicator:
         while progress.next <= log.last and self._has_room(progress):
             self._send_entries(peer, progress, now)
             sent = True
-        news = progress.told_commit != self._raft.commit and not progress.probing
-        if not sent and (news or now - progress.sent_at >= self._heartbeat_s):
+        if not sent and self._is_due(progress, now):
             self._send_append(peer, progress, [], now)
+
+    def _is_due(self, progress: Progress, now: float) -> bool:
+        silence_s = now - progress.sent_at
+        if self._has_news(progress) and (progress.told_commit < progress.expects or silence_s >= NEWS_S):
+            return True
+        return silence_s >= self._heartbeat_s * TOGETHER
+
+    def _has_news(self, progress: Progress) -> bool:
+        return progress.told_commit != self._raft.commit and not progress.probing
 
     def _has_room(self, progress: Progress) -> bool:
         if progress.probing:

@@ -3,7 +3,7 @@
 import pytest
 
 from hamgr.raft.protocol.messages import ENTRIES_MAX
-from hamgr.raft.protocol.replication import STUCK_S, WINDOW_BYTES, Replicator
+from hamgr.raft.protocol.replication import NEWS_S, STUCK_S, WINDOW_BYTES, Replicator
 from tests.hamgr.raft.protocol.kit import HEARTBEAT_S, THREE, A, B, C, D
 from tests.hamgr.raft.protocol.replication_kit import (
     ROUND_TRIP_S,
@@ -141,14 +141,33 @@ def test_a_heartbeat_also_goes_to_whom_the_window_is_full_for(replicator, raft):
     assert (said["prevLogIdx"], said["entries"]) == (11, [])
 
 
-def test_the_news_of_a_commit_goes_out_at_once_and_once(replicator, raft):
+def committed(replicator, raft):
     caught_up(replicator, raft)
     raft.log.add(1)
     pumped(replicator, raft)
     answer(replicator, raft, 11)
     raft.commit = 11
+
+
+def test_the_news_of_a_commit_goes_out_at_once_and_once_where_somebody_waits_for_it(replicator, raft):
+    committed(replicator, raft)
+    replicator.expects(B.id, 11)
     assert [(m["commit_index"], m["entries"]) for m in pumped(replicator, raft)] == [(11, [])]
+    raft.clock.pass_s(NEWS_S * 1.1)
     assert not pumped(replicator, raft)
+
+
+def test_the_news_of_a_commit_that_nobody_waits_for_goes_with_the_next_entries_or_soon_after(
+    replicator, raft
+):
+    committed(replicator, raft)
+    assert not pumped(replicator, raft)
+    assert replicator.next_heartbeat_at() - raft.now() <= NEWS_S
+    raft.clock.pass_s(NEWS_S * 1.1)
+    assert [(m["commit_index"], m["entries"]) for m in pumped(replicator, raft)] == [(11, [])]
+    raft.log.add(1)
+    raft.commit = 11
+    assert [m["commit_index"] for m in pumped(replicator, raft)] == [11]
 
 
 def test_what_is_lost_without_a_word_is_sent_again_after_the_next_heartbeat(replicator, raft):
