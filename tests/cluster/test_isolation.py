@@ -22,6 +22,8 @@ GLOBALS = "/v1/globals"
 STOPS_WITHIN_S = 1.0
 """An isolated leader has stopped answering reads and writes after so long."""
 FAILS_OVER_WITHIN_S = 5.0
+GIVES_UP_WITHIN_S = 12.0
+"""The API answers every request that it holds before that."""
 APART_S = 1.5
 """Several election time-outs."""
 WATCHED_S = 1.0
@@ -49,9 +51,11 @@ def agreed(cluster: SeparateCluster) -> tuple[int, str] | None:
     return views.pop() if None not in told and len(views) == 1 and "" not in {v[1] for v in views} else None
 
 
-def write(cluster: SeparateCluster, name: str, value: str, *, timeout_s: float = 1.5) -> Answer:
+def write(
+    cluster: SeparateCluster, name: str, value: str, *, key: str = "", timeout_s: float = 1.5
+) -> Answer:
     body = {"variables": {"value": value}}
-    return cluster.on(name, "PATCH", GLOBALS, body, key=uuid.uuid4().hex, timeout_s=timeout_s)
+    return cluster.on(name, "PATCH", GLOBALS, body, key=key or uuid.uuid4().hex, timeout_s=timeout_s)
 
 
 def read(cluster: SeparateCluster, name: str, *, timeout_s: float = 1.5) -> Answer:
@@ -104,14 +108,15 @@ def test_an_isolated_leader_refuses_reads_and_writes_within_a_second(cluster: Se
             cluster.wait("successes", lambda: {"read", "write"} <= {what for *_, what in callers.successes})
             cluster.sites.isolate(leader)
             cut_s = time.monotonic()
+            taken = pool.submit(write, cluster, leader, "taken", key="taken", timeout_s=GIVES_UP_WITHIN_S)
             cluster.wait("the end", lambda: not leads(cluster, leader), timeout_s=FAILS_OVER_WITHIN_S)
             stopped_s = time.monotonic() - cut_s
             slow = [
-                pool.submit(read, cluster, leader, timeout_s=12.0),
-                pool.submit(write, cluster, leader, "refused", timeout_s=12.0),
+                pool.submit(read, cluster, leader, timeout_s=GIVES_UP_WITHIN_S),
+                pool.submit(write, cluster, leader, "refused", timeout_s=GIVES_UP_WITHIN_S),
             ]
             written_by_others(cluster, leader, "after the cut")
-            refused_read, refused_write = (call.result() for call in slow)
+            refused_read, refused_write, unknown = (call.result() for call in [*slow, taken])
         finally:
             callers.stopping.set()
         for call in calls:
@@ -123,9 +128,13 @@ def test_an_isolated_leader_refuses_reads_and_writes_within_a_second(cluster: Se
     assert cluster.on(leader, "GET", "/readyz").status == 503
     assert (refused_read.status, refused_read.body["code"]) == (503, "no-leader")
     assert (refused_write.status, refused_write.body["code"]) == (503, "not-committed")
+    assert (unknown.status, unknown.body["code"]) == (504, "outcome-unknown"), "it was in the leader's log"
     cluster.sites.heal()
     cluster.wait("agreement", lambda: agreed(cluster))
     assert read(cluster, leader, timeout_s=5.0).ok()["variables"]["value"] == "after the cut"
+    again = [write(cluster, name, "taken", key="taken", timeout_s=5.0).ok() for name in cluster.names]
+    assert again[0] == again[1] == again[2], "a repeated request took effect again"
+    assert read(cluster, leader, timeout_s=5.0).ok()["variables"]["value"] == "taken"
 
 
 def leads(cluster: SeparateCluster, name: str) -> bool:
