@@ -13,7 +13,6 @@ import secrets
 import signal
 import socket
 import sys
-import uuid
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +28,7 @@ from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
 from hamgr.commands import EXIT_CONFIGURATION, fail, main
 from hamgr.config import Config, ConfigError
+from hamgr.ids import id_maker
 from hamgr.jobs.attempt import AttemptSettings
 from hamgr.jobs.logs import NodeLogs
 from hamgr.jobs.proposer import Proposer
@@ -75,7 +75,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     executor = SSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
     tools = Tools(
         replica=replica,
-        proposer=Proposer(replica=replica, clock=clock, new_id=lambda: uuid.uuid4().hex),
+        proposer=Proposer(replica=replica, clock=clock, new_id=id_maker()),
         executor=executor,
         scripts=BundleScripts(ReplicaArchives(store=blobs, replica=replica, token=token)),
         clock=clock,
@@ -92,7 +92,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         name=settings.name,
         version=version("hamgr"),
         clock=clock,
-        new_request_id=lambda: uuid.uuid4().hex,
+        new_request_id=id_maker(),
         api=f"http://{settings.api}",
     )
     await replica.start()
