@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 SECONDS = 20.0
 HISTORIES = {
     "killed and frozen": (2, (Kind.KILL, Kind.FREEZE)),
-    "cut off": (12, CUTS),
+    "cut off": (55, CUTS),
     "everything": (9, tuple(Kind)),
 }
 
