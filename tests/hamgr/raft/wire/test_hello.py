@@ -11,7 +11,7 @@ from hamgr.raft.protocol.membership import ReplicaId
 from hamgr.raft.wire import hello
 from hamgr.raft.wire.hello import Acquaintances, BadHello, Hello
 
-ID = ReplicaId(str(uuid.uuid4()))
+ID = ReplicaId("6f1d2c1e-0d7b-4a53-9a43-2f5f0c1a7e55")
 HELLO = Hello(
     cluster="test",
     replica=ID,

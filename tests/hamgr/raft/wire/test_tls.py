@@ -2,7 +2,6 @@
 
 import dataclasses
 import ssl
-import uuid
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -17,7 +16,7 @@ from hamgr.security.authority import Authority
 from tests.hamgr.raft.wire import kit
 from tests.hamgr.raft.wire.kit import Certificates
 
-ID = str(uuid.uuid4())
+ID = "6f1d2c1e-0d7b-4a53-9a43-2f5f0c1a7e55"
 
 
 @pytest.fixture
