@@ -6,6 +6,7 @@ function, and a stop leaves what runs on nodes alone: another replica adopts it.
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -115,6 +116,7 @@ async def serve(settings: Config) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as replica:
         loop.add_signal_handler(signal.SIGHUP, replica.reload, credentials_of(settings))
+        gc.freeze()  # what is here now stays: full collections, which hold up both threads, pass it over
         log.info("replica %s serves its API on %s", settings.name, settings.api)
         notify("READY=1")
         await stop.wait()

@@ -21,6 +21,8 @@ from statemachine import codec
 from tests.hamgr.raft import kit
 
 PROGRAM = Path(__file__)
+SWITCH_INTERVAL_S = 0.0005
+"""As hamgrd has it."""
 
 
 class Lost(Exception):
@@ -126,6 +128,11 @@ async def _answer(replica: RaftReplica, request) -> None:
                 answer["result"] = (await replica.read(timeout_s=request["seconds"])).index
             case "look":
                 answer["result"] = _view(replica, replica.state)
+            case "burn":
+                deadline = time.monotonic() + request["seconds"]
+                while time.monotonic() < deadline:
+                    pass
+                answer["result"] = None
             case "bench":
                 answer["result"] = await _bench(replica, request)
     except ConsensusError as error:
@@ -177,6 +184,7 @@ async def _serve(text: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         asyncio.run(_serve(sys.argv[1]))
     except CannotStart as error:
