@@ -33,7 +33,8 @@ class Clients:
         self.random = Random(f"{seed}/clients")
         self.new_kind = False
         """Some write what only the last version of the product knows."""
-        self._hosts = list(hosts)
+        self.asked = list(hosts)
+        """Whom they know."""
         self._schedule, self._laws, self._figures = schedule, laws, figures
         self._written = 0
         self._stopped = False
@@ -111,7 +112,7 @@ class Question:
         if self.over:
             return
         clients = self.clients
-        host = self._through or clients.random.choice(clients._hosts)
+        host = self._through or clients.random.choice(clients.asked)
         if host.alive:
             host.call(self.put_to)
         clients._schedule.after(clients.random.uniform(*ASK_AGAIN_S), self.ask)

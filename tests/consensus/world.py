@@ -216,6 +216,9 @@ class World:
         """Demand a write, then that all members are alike."""
         self.schedule.run_until(max(self.schedule.now, *(host.local for host in self.hosts), 0.0))
         began = self.schedule.now
+        if self.schedule.run_while(lambda: not self.leader(), seconds_max=PROGRESS_S_MAX):
+            self.laws.break_("somebody leads soon after all faults have ended", self.standing())
+        self.clients.asked = self.members()
         write = self.clients.write(give_up_s=2 * PROGRESS_S_MAX)
         if self.schedule.run_while(lambda: not write.answered, seconds_max=PROGRESS_S_MAX):
             self.laws.break_("a write is acknowledged soon after all faults have ended", self.standing())
