@@ -27,8 +27,8 @@ from statemachine.commands import Command
 from statemachine.model import State
 from statemachine.outcomes import Outcome
 
-REFUSED_PAUSE_S = 0.02
-"""The wait before a submission that was refused at once is tried again."""
+REFUSED_PAUSE_S, REFUSED_PAUSE_S_MAX = 0.02, 0.2
+"""The wait before a submission that was refused at once is tried again; it grows with each refusal."""
 SWEEP_S = 0.1
 """How often the open proposals are looked through for one that is to be sent again."""
 READ_AGAIN_S = 0.1
@@ -193,8 +193,9 @@ class RaftReplica:
             if proposal.due_at <= now and proposal.taken_in_term != term:
                 self._send(proposal, now)
 
-    def _retry(self, proposal: Proposal) -> None:
-        if not proposal.outcome.done():
+    def _retry(self, proposal: Proposal, submissions: int) -> None:
+        """Send again what was refused, unless it was sent for another reason since."""
+        if not proposal.outcome.done() and proposal.submissions == submissions:
             self._send(proposal, asyncio.get_running_loop().time())
 
     def _on_news(self) -> None:
@@ -221,7 +222,8 @@ class RaftReplica:
             proposal = consensus.refusals.popleft()
             proposal.submissions_refused += 1
             if not proposal.outcome.done():
-                loop.call_later(REFUSED_PAUSE_S, self._retry, proposal)
+                pause_s = min(REFUSED_PAUSE_S * proposal.submissions_refused, REFUSED_PAUSE_S_MAX)
+                loop.call_later(pause_s, self._retry, proposal, proposal.submissions)
         if closed:
             self._close(closed)
         elif leadership != self._seen and self._running and loop is not None:

@@ -1,6 +1,7 @@
 """What a replica does when something that should not happen does: it says so, and stops or goes on."""
 
 import asyncio
+import dataclasses
 import logging
 
 import pytest
@@ -70,8 +71,8 @@ async def test_a_failure_of_the_library_to_start_is_one_clear_error(settings, mo
     await replica.stop()
 
 
-async def test_a_submission_that_the_library_refuses_is_tried_again(settings, monkeypatch):
-    replica = RaftReplica(settings)
+async def test_a_submission_that_is_refused_is_tried_again_soon(settings, monkeypatch):
+    replica = RaftReplica(dataclasses.replace(settings, resend_s=60.0, resend_s_max=60.0))
     await replica.start()
     await kit.until(lambda: replica.leadership.leads)
     submit, refusals = core.Core.submit, []
@@ -130,4 +131,42 @@ async def test_readers_that_come_together_share_confirmations_and_put_nothing_in
     await asyncio.gather(*(replica.read(timeout_s=LONG_S) for _ in range(500)))
     assert len(asked) <= 2
     assert replica.figures.last_index == before
+    await replica.stop()
+
+
+async def test_refusals_and_changes_of_leader_do_not_multiply_what_is_sent(settings, monkeypatch):
+    replica = RaftReplica(settings)
+    await replica.start()
+    await kit.until(lambda: replica.leadership.leads)
+    sent = []
+    monkeypatch.setattr(core.Core, "submit", lambda _self, entry, answer: (sent.append(entry), answer(False)))
+    proposal = asyncio.ensure_future(replica.propose(kit.add_node("a"), timeout_s=1.5))
+    await asyncio.sleep(0.1)
+    for term in range(100, 130):  # as if the leader had changed again and again
+        replica._seen = dataclasses.replace(replica.leadership, term=term)
+        replica._drain()
+    await asyncio.sleep(0.3)
+    before = len(sent)
+    await asyncio.sleep(0.7)
+    assert len(sent) - before <= 8
+    with pytest.raises(NotCommitted):
+        await proposal
+    await replica.stop()
+
+
+async def test_a_read_waits_until_what_the_leader_had_committed_is_applied_here(settings, monkeypatch):
+    replica = RaftReplica(settings)
+    await replica.start()
+    await replica.propose(kit.add_node("a"), timeout_s=LONG_S)
+    answered = []
+    monkeypatch.setattr(
+        replica._reads, "answered", lambda number, confirmed: answered.append((number, confirmed))
+    )
+    behind = replica._consensus.applier.index + 1
+    replica._engine.ask(lambda _core: replica._consensus.confirmed(7, behind))
+    replica._engine.ask(lambda _core: replica._consensus.confirmed(8, behind - 1))
+    await kit.until(lambda: answered)
+    assert answered == [(8, True)]
+    await replica.propose(kit.add_node("b"), timeout_s=LONG_S)
+    await kit.until(lambda: (7, True) in answered)
     await replica.stop()
