@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from hamgr.bundles.schema import StepModel
-from hamgr.bundles.yaml import Document, Path
 from statemachine.manifest import Manifest
 from statemachine.words import Digest, Verb
+
+if TYPE_CHECKING:  # who holds a bundle has them in memory already; see `doors`
+    from hamgr.bundles.schema import StepModel
+    from hamgr.bundles.yaml import Document, Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +26,9 @@ class StepBody:
         read_only: Compile the form that looks and changes nothing.
     """
 
-    model: StepModel
-    document: Document
-    path: Path
+    model: "StepModel"
+    document: "Document"
+    path: "Path"
     read_only: bool
 
 

@@ -38,7 +38,7 @@ class Compiler:
         facts: Mapping[str, Value],
         node_name: str,
     ) -> bytes:
-        """See `compile_step`."""
+        """See `doors.compile_step`."""
         body = self._body(component, verb, step_name)
         scope = self._scope(body, component, verb, variables, facts, node_name)
         kind = kind_of(body.model)
@@ -54,7 +54,7 @@ class Compiler:
         facts: Mapping[str, Value],
         node_name: str,
     ) -> bytes:
-        """See `compile_check`."""
+        """See `doors.compile_check`."""
         body = self._body(component, verb, step_name)
         scope = self._scope(body, component, verb, variables, facts, node_name)
         if body.model.script is None:
@@ -116,52 +116,9 @@ class Compiler:
 
 
 @lru_cache(maxsize=COMPILERS_MAX)
-def _compiler_of(bundle: LoadedBundle) -> Compiler:
+def compiler_of(bundle: LoadedBundle) -> Compiler:
     """Keep the compiled templates of the bundles in use: rendering takes a tenth of compiling."""
     return Compiler(bundle)
-
-
-def compile_step(
-    bundle: LoadedBundle,
-    component: str,
-    verb: Verb,
-    step_name: str,
-    *,
-    variables: Mapping[str, Value],
-    facts: Mapping[str, Value],
-    node_name: str,
-) -> bytes:
-    """Return the script for /bin/sh that does a step on a node, or looks whether it is done (verify).
-
-    It exits 0 when the step is done; a step that is not a script then ends its output with the line
-    `hamgr: changed` or `hamgr: unchanged`.
-
-    Raises:
-        RenderError: The step does not exist, or cannot be compiled for this node; says where and why.
-    """
-    return _compiler_of(bundle).step(
-        component, verb, step_name, variables=variables, facts=facts, node_name=node_name
-    )
-
-
-def compile_check(
-    bundle: LoadedBundle,
-    component: str,
-    verb: Verb,
-    step_name: str,
-    *,
-    variables: Mapping[str, Value],
-    facts: Mapping[str, Value],
-    node_name: str,
-) -> bytes:
-    """Return the script that exits 0 when a checkable step's work is already done on the node.
-
-    Raises:
-        RenderError: As `compile_step`, and for a step that is not checkable.
-    """
-    return _compiler_of(bundle).check(
-        component, verb, step_name, variables=variables, facts=facts, node_name=node_name
-    )
 
 
 def _finished(scope: Scope, compile_body: Callable[[StepModel, Scope], str], body: StepBody) -> bytes:

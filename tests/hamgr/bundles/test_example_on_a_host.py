@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hamgr.bundles import Compiler, load
+from hamgr.bundles import load
+from hamgr.bundles.render import Compiler
 from statemachine.words import Verb
 from tests.lab.kit import Lab
 from tests.lab.kit.slots import claimed_lab

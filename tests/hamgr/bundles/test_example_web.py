@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import backends
-from hamgr.bundles import Compiler, compile_check, load
+from hamgr.bundles import compile_check, load
+from hamgr.bundles.render import Compiler
 from statemachine.words import StepClass, Verb
 
 EXAMPLE = Path(__file__).parents[3] / "deploy/examples/web"

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from hamgr.bundles import Compiler, RenderError, compile_check, compile_step
+from hamgr.bundles import RenderError, compile_check, compile_step
+from hamgr.bundles.render import Compiler
 from statemachine.words import Verb
 
 TEMPLATED = {"file": {"path": "/x", "template": "x.j2"}}

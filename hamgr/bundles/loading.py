@@ -18,14 +18,8 @@ ROOT_FILE = "hamgr.yaml"
 COMPONENT_FILE = "component.yaml"
 
 
-def load(archive: bytes) -> LoadedBundle:
-    """Read, check and repack an upload; packed bytes are an upload too, and give the same digest again.
-
-    Takes time in proportion to the bundle (most of it for YAML); keep it off an event loop.
-
-    Raises:
-        BundleInvalid: With every problem that could be found; nothing else is ever raised for bad input.
-    """
+def loaded(archive: bytes) -> LoadedBundle:
+    """See `doors.load`."""
     files = read_archive(archive)
     problems: list[Problem] = []
     by_component = _component_files(files, problems)
