@@ -230,6 +230,8 @@ async def work(recorder: Recorder, client: str, rng: random.Random) -> None:
             read = await recorder.read(client, target, key, timeout_s=patience_s)
             if read.outcome is Outcome.DONE and read.index is not None:
                 seen[key] = read
+            elif read.note == UNSENT:
+                await asyncio.sleep(DEAD_PAUSE_S)
         if what == "write" or ("swap" in what and key in seen):
             number += 1
             over = None if what == "write" else seen.pop(key)
