@@ -41,6 +41,8 @@ NOBODY = Leadership(term=0, leader="", leads=False)
 HANDOVER_S_MAX = 0.3
 RECEIVING_S = 1.0
 """A snapshot of which no piece came for so long is not coming any more."""
+FOLLOWER_RESTS = 4
+"""Heartbeats for which a follower need not get up by itself; those that come get it up."""
 DELAY_S_MIN = 0.001
 """What the loop's timers can tell apart."""
 
@@ -271,9 +273,10 @@ class Consensus:
             logger.error("replica %s serves nothing: %s", self.settings.name, self.closed)
 
     def _arm(self, core: Core) -> None:
-        """Have a turn when the core needs one, and every heartbeat at least."""
+        """Have a turn when the core needs one, and a leader each heartbeat: it may have lost its majority."""
         now = time.monotonic()
-        due = min(max(core.next_at(), now + DELAY_S_MIN), now + self.settings.timers.heartbeat_s)
+        longest_s = self.settings.timers.heartbeat_s * (1 if core.leads else FOLLOWER_RESTS)
+        due = min(max(core.next_at(), now + DELAY_S_MIN), now + longest_s)
         if self._loop is None or due >= self._timer_at:
             return
         if self._timer is not None:
