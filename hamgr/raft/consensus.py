@@ -162,9 +162,8 @@ class Consensus:
             return
         try:
             deadline = time.monotonic() + HANDOVER_S_MAX
-            core.renounce("it is stopping")  # no more commands, so that somebody can have them all
+            core.renounce("it is stopping")  # takes no more commands, and gives leadership away
             while core.leads and len(core.configuration.voters) > 1 and time.monotonic() < deadline:
-                core.transfer()
                 self.turn()
                 await asyncio.sleep(HANDOVER_S_MAX / 30)
             if not self.failure:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from hamgr.raft.port import CannotStart, ConsensusError, NoLeader, NotCommitted
 from hamgr.raft.replica import RaftReplica
 from statemachine.outcomes import Accepted
 from tests.hamgr.raft import kit
+from tests.hamgr.raft.conftest import running
 
 LONG_S = 20.0
 
@@ -170,3 +172,33 @@ async def test_a_read_waits_until_what_the_leader_had_committed_is_applied_here(
     await replica.propose(kit.add_node("b"), timeout_s=LONG_S)
     await kit.until(lambda: (7, True) in answered)
     await replica.stop()
+
+
+async def test_a_thread_that_is_quicker_than_its_caller_is_woken_again_the_next_time(settings, monkeypatch):
+    replica = RaftReplica(settings)
+    await replica.start()
+    engine = replica._engine
+    call = engine._call
+
+    def slowly(function):
+        done = call(function)
+        time.sleep(0.05)  # the thread has served the request before we go on
+        return done
+
+    monkeypatch.setattr(engine, "_call", slowly)
+    for number in range(3):
+        await replica.propose(kit.add_node(f"n{number}"), timeout_s=LONG_S)
+        await kit.until(lambda: not engine._asked)
+    await replica.stop()
+
+
+async def test_a_leader_that_stops_asks_a_follower_to_take_over(tmp_path):
+    three = [RaftReplica(one) for one in kit.settings_of(3, tmp_path)]
+    async with running(three):
+        leader = await kit.until(lambda: next((one for one in three if one.leadership.leads), None))
+        await leader.propose(kit.add_node("a"), timeout_s=LONG_S)
+        rest = [one for one in three if one is not leader]
+        await kit.until(lambda: all("a" in one.state.nodes for one in rest))
+        await leader.stop()
+        assert sum(one._consensus.core.counters["transfers_received"] for one in rest) >= 1
+        await rest[0].propose(kit.add_node("b"), timeout_s=LONG_S)
