@@ -5,7 +5,8 @@
 2. `NotCommitted` is said only when each submission was refused before it reached a log.
 3. A read waits until this replica has applied what the leader had committed when a majority confirmed it
    (ReadIndex; see `protocol.reads`). It puts nothing into the log.
-4. A replica that cannot go on, or whose state cannot be trusted, answers nothing from it.
+4. Nobody waits for long where there is no leader: who is cut off is told within a second or so.
+5. A replica that cannot go on, or whose state cannot be trusted, answers nothing from it.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ REFUSED_PAUSE_S, REFUSED_PAUSE_S_MAX = 0.02, 0.2
 SWEEP_S = 0.1
 """How often the open proposals are looked through for one that is to be sent again."""
 READ_AGAIN_S = 0.1
+LEADERLESS_S = 1.0
+"""An election takes a fraction of this; without a leader for so long, waiting is in vain."""
 
 
 class RaftReplica:
@@ -55,6 +58,7 @@ class RaftReplica:
         self._watch = Watch(self._meter, 2 * settings.timers.stall_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweep: asyncio.TimerHandle | None = None
+        self._leaderless: asyncio.TimerHandle | None = None
         self._woken = False
         self._running = False
         self._seen = self._consensus.leadership
@@ -113,6 +117,8 @@ class RaftReplica:
             return
         self._running = False
         self._watch.stop()
+        if self._leaderless is not None:
+            self._leaderless.cancel()
         self._close("the replica is stopped")
         await asyncio.to_thread(self._engine.stop)
         self._drain()
@@ -152,6 +158,7 @@ class RaftReplica:
         deadline = loop.call_later(timeout_s, _expire, reader, timeout_s)
         try:
             self._reads.join(reader)
+            self._watch_for_leader()
             await reader
         finally:
             deadline.cancel()
@@ -175,11 +182,26 @@ class RaftReplica:
     def _send(self, proposal: Proposal, now: float) -> None:
         if not self._consensus.leadership.leader:
             proposal.due_at = float("inf")  # `_drain` sends it when there is one
+            self._watch_for_leader()
             return
         proposal.submissions += 1
         proposal.due_at = now + proposal.pause_s
         proposal.pause_s = min(proposal.pause_s * 2, self._settings.resend_s_max)
         self._engine.submit(proposal)
+
+    def _watch_for_leader(self) -> None:
+        """See that those who wait without a leader do not wait for long."""
+        led = bool(self._consensus.leadership.leader)
+        if led and self._leaderless is not None:
+            self._leaderless.cancel()
+            self._leaderless = None
+        elif not led and self._leaderless is None and self._loop is not None:
+            self._leaderless = self._loop.call_later(LEADERLESS_S, self._give_up_leaderless)
+
+    def _give_up_leaderless(self) -> None:
+        self._leaderless = None
+        if self._running and not self._consensus.leadership.leader:
+            self._close(f"there was no leader for {LEADERLESS_S:g} s")
 
     def _look_through(self) -> None:
         """Send again what is due; a leader that is known to have it will bring it about."""
@@ -228,6 +250,7 @@ class RaftReplica:
             self._close(closed)
         elif leadership != self._seen and self._running and loop is not None:
             self._reads.stir()
+            self._watch_for_leader()
             for proposal in self._proposals:
                 self._send(proposal, loop.time())
         self._seen = leadership

@@ -202,3 +202,15 @@ async def test_a_leader_that_stops_asks_a_follower_to_take_over(tmp_path):
         await leader.stop()
         assert sum(one._consensus.core.counters["transfers_received"] for one in rest) >= 1
         await rest[0].propose(kit.add_node("b"), timeout_s=LONG_S)
+
+
+async def test_without_a_leader_nobody_waits_for_longer_than_elections_take(tmp_path):
+    alone = RaftReplica(kit.settings_of(3, tmp_path)[0])
+    await alone.start()
+    begun = time.monotonic()
+    for ask in (alone.propose(kit.add_node("a"), timeout_s=LONG_S), alone.read(timeout_s=LONG_S)):
+        with pytest.raises((NotCommitted, NoLeader), match="no leader for 1 s"):
+            await ask
+    assert time.monotonic() - begun < LONG_S / 2
+    assert not alone.state.nodes
+    await alone.stop()
