@@ -327,7 +327,10 @@ class Core:
         return not self.renounced and self.me in self.configuration.voter_ids
 
     def _may_stand(self) -> bool:
-        return self._may_ever_stand() and self.election.may_stand(self.term)
+        """Say whether to stand now; the library does so when it hears yes."""
+        stands = self._may_ever_stand() and self.election.may_stand(self.term)
+        self.counters["candidacies"] += stands
+        return stands
 
     def _campaign(self, now: float) -> None:
         """Ask the other voters whether we could win; a voter that is alone need not."""
@@ -360,7 +363,6 @@ class Core:
                 self._following.complete(message)
             case "request_vote":
                 message["transfer"] = self._transferring
-                self.counters["candidacies"] += 1
             case "response_vote":
                 pass
             case other:

@@ -3,7 +3,7 @@
 import pytest
 
 from hamgr.raft.protocol.messages import ENTRIES_MAX
-from hamgr.raft.protocol.replication import NEWS_S, STUCK_S, WINDOW_BYTES, Replicator
+from hamgr.raft.protocol.replication import NEWS_S, STUCK_S, TOGETHER, WINDOW_BYTES, Replicator
 from tests.hamgr.raft.protocol.kit import HEARTBEAT_S, THREE, A, B, C, D
 from tests.hamgr.raft.protocol.replication_kit import (
     ROUND_TRIP_S,
@@ -125,9 +125,9 @@ def test_an_answer_that_comes_twice_changes_nothing(replicator, raft):
 def test_a_heartbeat_goes_to_everybody_in_time_and_not_before(replicator, raft):
     caught_up(replicator, raft)
     assert replicator.next_heartbeat_at() == pytest.approx(raft.now() + HEARTBEAT_S, abs=ROUND_TRIP_S * 3)
-    raft.clock.pass_s(HEARTBEAT_S * 0.9)
+    raft.clock.pass_s(HEARTBEAT_S * TOGETHER * 0.9)
     assert not pumped(replicator, raft)
-    raft.clock.pass_s(HEARTBEAT_S * 0.2)
+    raft.clock.pass_s(HEARTBEAT_S * 0.3)
     (said,) = pumped(replicator, raft)
     assert said["entries"] == []
 
