@@ -33,7 +33,7 @@ def acknowledge_in_memory(patch: pytest.MonkeyPatch) -> None:
     sync, random = Journal.sync, Random(1)
 
     def sync_sometimes(journal: Journal) -> None:
-        if random.random() < 0.002:
+        if random.random() < 0.0005:
             sync(journal)
 
     patch.setattr(Journal, "sync", sync_sometimes)

@@ -4,63 +4,62 @@ What is given narrows a world down to where the mistake matters. Where nobody lo
 what notices is what people outside could know: their writes, their reads, and who stopped.
 """
 
+import re
+
 import pytest
 
 from tests.consensus import ablations
 from tests.consensus.ablations import Plant
 from tests.consensus.world import UNASKED, judge
 
-CASES = [
+NO_MEMBERS: dict[str, object] = {"peace": False, "changes": False, "spares": 0, "old_one": False}
+CASES: list[tuple[Plant, str, dict[str, object]]] = [
     (ablations.acknowledge_before_the_sync, "a promise is on the disk", {}),
     (
         ablations.acknowledge_in_memory,
-        "no acknowledged write is lost",
+        "no acknowledged write is lost|the same at an index",
         {
+            **NO_MEMBERS,
             "watching": False,
-            "peace": False,
             "voters": 3,
-            "changes": False,
-            "fault_every_s": 0.3,
-            "faults": ("cut_power_everywhere", "kill"),
+            "clients": 6,
+            "fault_every_s": 2.0,
+            "faults": ("cut_power_everywhere",),
         },
     ),
     (
         ablations.commit_while_a_snapshot_comes,
-        "stands for ever",
-        {"peace": False, "trailing_entries": 0, "compact_every": 12},
+        "takes effect once|stands for ever|the same at an index",
+        {
+            **NO_MEMBERS,
+            "voters": 3,
+            "clients": 12,
+            "compact_every": 12,
+            "trailing_entries": 0,
+            "fault_every_s": 1.5,
+            "faults": ("cut_off_leader",),
+        },
     ),
     (
         ablations.believe_acknowledgements_of_any_term,
         "believes of others",
-        {
-            "voters": 5,
-            "spares": 0,
-            "peace": False,
-            "changes": False,
-            "clients": 6,
-            "fault_every_s": 1.5,
-            "faults": ("late_witness",),
-        },
+        {**NO_MEMBERS, "voters": 5, "clients": 8, "fault_every_s": 2.5, "faults": ("late_witness",)},
     ),
-    (
-        ablations.stand_without_asking_before,
-        "does not disturb",
-        {"peace": True, "changes": False, "spares": 0, "voters": 3},
-    ),
+    (ablations.stand_without_asking_before, "does not disturb", {"peace": True, "voters": 3}),
     (
         ablations.count_a_vote_as_often_as_it_comes,
         "voted for by a majority",
-        {"voters": 5, "peace": False, "fault_every_s": 0.1, "faults": ("bad_weather", "kill")},
+        {**NO_MEMBERS, "voters": 5, "fault_every_s": 0.1, "faults": ("bad_weather", "kill")},
     ),
     (ablations.cut_the_log_at_whatever_is_sent, "only when its disk failed", {}),
     (
         ablations.read_without_asking_the_majority,
         "a read sees",
         {
+            **NO_MEMBERS,
             "watching": False,
-            "peace": False,
-            "clients": 12,
             "voters": 3,
+            "clients": 12,
             "faults": ("cut_off_leader", "freeze_leader"),
         },
     ),
@@ -88,7 +87,7 @@ def test_the_laws_see_what_was_taken_away(
     for seed in range(SEEDS_MAX):
         verdict = judge(seed, **given)
         assert verdict.law != UNASKED, verdict.how  # the plant itself is broken
-        if law in verdict.law:
+        if re.search(law, verdict.law):
             print(f"{plant.__name__}: seed {seed}: {verdict.law}")
             return
         others += [verdict.law] if verdict.law else []

@@ -80,7 +80,7 @@ class Plan:
             "compact_every": random.choice((12, 25, 80)),
             "trailing_entries": random.choice((0, 5, 30)),
         }
-        if drawn["peace"]:  # who is promoted or handed leadership may disturb
+        if given.get("peace", drawn["peace"]):  # who is promoted or handed leadership may disturb
             drawn |= {"changes": False, "spares": 0}
         return cls(**{**drawn, **given})
 
