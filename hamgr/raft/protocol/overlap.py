@@ -8,7 +8,7 @@ that comes late, or twice, or is a mere heartbeat, undoes what was acknowledged.
 from collections.abc import Sequence
 from typing import Any
 
-from hamgr.raft.store.records import LogEntry
+from hamgr.raft.protocol.raft import LogEntry
 
 
 def spare_known_entries(message: dict[str, Any], log: Sequence[LogEntry]) -> int | None:
