@@ -52,6 +52,16 @@ class Story:
 
         self.until(elected)
 
+    def elect_by_transfer(self, leader: str, to: str) -> None:
+        """Have `leader` hand over."""
+
+        def handed_over() -> bool:
+            if self.leads(leader):
+                self[leader].call(lambda _host, core, _machine: core.transfer(self[to].id))
+            return self.leads(to)
+
+        self.until(handed_over)
+
     # The network.
 
     def split(self, *sides: str) -> None:

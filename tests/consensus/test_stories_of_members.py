@@ -152,3 +152,18 @@ def test_a_replica_of_an_older_version_stops_at_what_it_does_not_know_and_leads_
     story["a"].unknown = None
     story["a"].start()
     story.until(lambda: story.is_on(writes[-1], "a"))
+
+
+def test_a_learner_that_was_away_follows_a_leader_it_has_never_heard_of(tell_story):
+    story = tell_story(voters=1, spares=2)
+    story.join("a", "b")
+    story.until(lambda: story.last("b") == story.last("a"))
+    story["b"].kill()
+    story.join("a", "c")
+    story.until(lambda: story.last("c") == story.last("a"))
+    story.changed("a", story.configuration("a").promoted(story["c"].id))
+    story.writes("a", 1)
+    story.elect_by_transfer("a", "c")
+    story["b"].start()
+    write = story.writes("c", 1)[0]
+    story.until(lambda: story.is_on(write, "a", "b", "c"))
