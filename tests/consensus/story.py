@@ -123,6 +123,10 @@ class Story:
     def is_on(self, write: Write, *names: str) -> bool:
         return all(write.node in self[name].machine.state.nodes for name in names)
 
+    def arrives(self, write: Write, *names: str) -> None:
+        """Wait until a write that was acknowledged is applied there, too: soon."""
+        self.until(lambda: self.is_on(write, *names), seconds=0.2)
+
     def last(self, name: str) -> int:
         core = self[name].core
         assert core is not None

@@ -94,7 +94,7 @@ def test_an_append_that_comes_again_takes_nothing_back(tell_story):
             assert story.last("b") == last
     story.run(0.1)
     assert story["b"].alive
-    assert story.is_on(story.writes("a", 1)[0], "b")
+    story.arrives(story.writes("a", 1)[0], "b")
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -115,7 +115,7 @@ def test_a_snapshot_that_is_none_is_refused_and_changes_nothing(tell_story, last
     core.receive(story["a"].id, junk)
     assert core.counters["snapshots_refused"] == 1
     assert (core.commit, core.applied, core.log.last, story["b"].machine.state) == before
-    assert story.is_on(story.writes("a", 1)[0], "a", "c")
+    story.arrives(story.writes("a", 1)[0], "a", "c")
     story.until(lambda: story["b"].machine.index == story.last("a"))
 
 
@@ -138,7 +138,7 @@ def test_an_entry_that_nobody_can_read_is_answered_and_followed_by_others(tell_s
     story.until(lambda: states.count("answered") == 3)
     del story.world.laws.answered
     assert all(isinstance(story[name].machine.state, State) for name in "abc")
-    assert story.is_on(story.writes("b", 1)[0], "b")
+    story.arrives(story.writes("b", 1)[0], "b")
 
 
 def test_a_large_entry_travels_whole(tell_story):
@@ -147,4 +147,4 @@ def test_a_large_entry_travels_whole(tell_story):
     entry = codec.encode_command(command)
     story["b"].call(lambda _host, core, _machine: core.submit(entry, bool))
     story.until(lambda: all(story[name].machine.state.globals for name in "abc"))
-    assert story.is_on(story.writes("c", 1)[0], "c")
+    story.arrives(story.writes("c", 1)[0], "c")

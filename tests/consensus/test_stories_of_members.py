@@ -83,7 +83,7 @@ def test_a_learner_gets_everything_counts_for_nothing_and_becomes_a_voter(tell_s
     story.until(story.leaders)
     (gone,) = story.leaders()
     story["a" if gone != "a" else "b"].kill()
-    assert story.is_on(story.writes("d", 1)[0], "d")
+    story.arrives(story.writes("d", 1)[0], "d")
 
 
 def test_a_leader_does_not_remove_itself(tell_story):
@@ -121,7 +121,7 @@ def test_a_cluster_goes_down_to_its_last_voter_and_up_again(tell_story):
         story.changed("a", story.configuration("a").promoted(story[name].id))
     story["a"].kill()
     story.until(story.leaders)
-    assert story.is_on(story.writes("b", 1)[0], "b")
+    story.arrives(story.writes("b", 1)[0], "b")
 
 
 def test_a_removed_replica_learns_no_more_and_leads_nothing(tell_story):
