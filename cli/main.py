@@ -19,6 +19,7 @@ COMMANDS = {
     "node": ("cli.commands.node:node", "Nodes: ls, show, add, edit, commission, upgrade, verify, ..."),
     "discover": ("cli.commands.discover:discover", "Find machines at addresses."),
     "job": ("cli.commands.job:job", "Jobs: ls, show, watch, log, cancel, wait."),
+    "replica": ("cli.commands.replica:replica", "Replicas: ls, add, remove, lead."),
     "config": ("cli.commands.config:config", "Configuration bundles: push, ls, show, export."),
     "globals": ("cli.commands.globals:globals_", "Variables of all nodes: show, set, unset."),
     "events": ("cli.commands.events:events", "What happened, and what happens now."),

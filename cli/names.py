@@ -27,6 +27,11 @@ def jobs(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> li
     return _complete(ctx, "jobs", "/v1/jobs?consistency=stale&limit=100", "id", incomplete)
 
 
+def replicas(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a replica's name."""
+    return _complete(ctx, "replicas", "/v1/replicas?consistency=stale", "name", incomplete)
+
+
 def digests(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a bundle's digest."""
     return _complete(ctx, "bundles", "/v1/bundles?consistency=stale", "digest", incomplete)

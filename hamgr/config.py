@@ -113,6 +113,8 @@ class Config(_Section):
     token_file: Path
     """The API's bearer token; the same on all replicas."""
     peers: Mapping[str, PeerSection] = Field(default_factory=dict)
+    join: bool = False
+    """This replica is added to a cluster that runs; it is no member until that cluster's log says so."""
     timers: TimersSection = Field(default_factory=TimersSection)
     ssh: SSHSection
 
@@ -128,6 +130,8 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _check_members(self) -> "Config":
+        if self.join and not self.others:
+            raise ValueError("join needs the replicas of the cluster that runs, under `peers`")
         own = self.peers.get(self.name)
         if own is not None and (own.raft, own.api) != (self.raft, self.api):
             raise ValueError(

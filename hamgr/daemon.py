@@ -85,6 +85,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     )
     context = api.ApiContext(
         replica=replica,
+        members=replica.members,
         blobs=blobs,
         load_bundle=load_bundle,
         logs=NodeLogs(replica=replica, executor=executor),

@@ -31,6 +31,8 @@ def raft_settings(settings: Config, owner: PeerIdentity, *, version: str) -> Raf
         settings.name: (owner.id, settings.raft, settings.api),
         **{name: (peer.id, peer.raft, peer.api) for name, peer in settings.others.items()},
     }
+    if settings.join:  # who comes with an empty log must not begin a cluster, not even with others like it
+        del addresses[settings.name]
     try:
         members = tuple(
             Member(id=ReplicaId(replica), name=name, raft=raft, api=f"http://{api}")

@@ -5,7 +5,7 @@ from aiohttp import web
 from hamgr.api import peers, sse
 from hamgr.api.context import CONTEXT, ApiContext
 from hamgr.api.middleware import Handler, add_headers, answer_problems
-from hamgr.api.routes import config, events, health, jobs, logs, nodes
+from hamgr.api.routes import config, events, health, jobs, logs, nodes, replicas
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/livez", health.livez),
@@ -14,6 +14,10 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/problems/{code}", health.get_problem),
     ("GET", "/v1/status", health.get_status),
     ("GET", "/v1/replica", health.get_replica),
+    ("GET", "/v1/replicas", replicas.list_replicas),
+    ("POST", "/v1/replicas/{replica}:lead", replicas.lead),
+    ("PUT", "/v1/replicas/{replica}", replicas.put_replica),
+    ("DELETE", "/v1/replicas/{replica}", replicas.remove_replica),
     ("GET", "/v1/nodes", nodes.list_nodes),
     ("POST", "/v1/nodes", nodes.add_node),
     ("GET", "/v1/nodes/{node}", nodes.get_node),

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from hamgr.bundles import LoadedBundle
 from hamgr.clock import Clock
-from hamgr.raft.port import Replica
+from hamgr.raft.port import Membership, Replica
 from statemachine.words import Digest, JobId, NodeName
 
 
@@ -88,6 +88,7 @@ class ApiContext:
     """
 
     replica: Replica
+    members: Membership
     blobs: Blobs
     load_bundle: Callable[[bytes], LoadedBundle]
     logs: JobLogs

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hamgr.api.body import escaped, read_json
 from hamgr.api.problems import Fault, Problem
+from hamgr.config import LoopbackAddress, ReachableAddress, ReplicaUuid
 from statemachine.model import ERROR_CHARS_MAX, TASKS_MAX
 from statemachine.words import JobKind
 
@@ -76,6 +77,14 @@ class GlobalsPatch(_Body):
     """PATCH /v1/globals; null removes a key."""
 
     variables: Variables
+
+
+class ReplicaBody(_Body):
+    """PUT /v1/replicas/R; as in the `peers` of hamgrd.yaml."""
+
+    id: ReplicaUuid
+    raft: ReachableAddress
+    api: LoopbackAddress
 
 
 class CancelBody(_Body):

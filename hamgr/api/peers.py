@@ -7,7 +7,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from hamgr.api.body import read_bytes
 from hamgr.api.context import CONTEXT, ApiContext
+from hamgr.api.middleware import REQUEST_ID
+from hamgr.api.problems import Problem
 from hamgr.raft.port import Peer
 from statemachine.words import Digest
 
@@ -96,6 +99,33 @@ async def get_blob(app: web.Application, digest: Digest) -> bytes | None:
         except (aiohttp.ClientError, TimeoutError):
             continue
     return None
+
+
+async def hand_on(request: web.Request, leader: Peer) -> web.Response:
+    """Return the leader's answer to a small request, under this replica's request id.
+
+    Raises:
+        Problem: It gave none in time; whether it took the request is not known.
+    """
+    limits = request.app[CONTEXT].limits
+    timeout = aiohttp.ClientTimeout(total=limits.propose_timeout_s + limits.peer_timeout_s)
+    data = await read_bytes(request, bytes_max=limits.json_bytes_max)
+    headers = {"Content-Type": request.content_type} if data else {}
+    url = leader.api + request.path_qs
+    try:
+        async with request.app[SESSION].request(
+            request.method, url, data=data or None, headers=headers, timeout=timeout
+        ) as answer:
+            told = await answer.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        code = "no-leader" if request.method == "GET" else "outcome-unknown"
+        raise Problem(code, f"the leader {leader.name} gave no answer", hint="send it again") from error
+    if answer.status >= 400 and isinstance(told, dict):
+        told["request_id"] = request[REQUEST_ID]
+    kept = {name: answer.headers[name] for name in ("Retry-After",) if name in answer.headers}
+    response = web.json_response(told, status=answer.status, headers=kept)
+    response.content_type = answer.content_type
+    return response
 
 
 def leader_of(context: ApiContext) -> Peer | None:

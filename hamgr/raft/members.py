@@ -12,11 +12,9 @@ from concurrent.futures import Future
 
 from hamgr.raft.core import Core
 from hamgr.raft.engine import Engine
-from hamgr.raft.port import NotCommitted, OutcomeUnknown
+from hamgr.raft.port import LAG_ENTRIES_MAX, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
 
-LAG_ENTRIES_MAX = 64
-"""A learner that lacks no more than this has caught up: it gets the rest while it is promoted."""
 POLL_S = 0.02
 
 
@@ -102,10 +100,23 @@ class Members:
         return core
 
     async def _change(self, change: Callable[[Configuration], Configuration], deadline: float) -> None:
+        while (refusal := await self._try_to(change, deadline)) is None:
+            if time.monotonic() > deadline:
+                raise NotCommitted("another change of the members is under way; try again when it is done")
+            await asyncio.sleep(POLL_S)
+        if refusal:
+            raise ChangeRefused(refusal)
+
+    async def _try_to(self, change: Callable[[Configuration], Configuration], deadline: float) -> str | None:
+        """Return why a change was refused, "" when it is committed, None when the leader is not ready yet."""
         self._leading()
-        answer: Future[str] = Future()
+        answer: Future[str | None] = Future()
 
         def request(core: Core) -> None:
+            elected_now = core.leads and core.log.term_at(core.commit) != core.term
+            if elected_now or core.configuration_index > core.commit:
+                answer.set_result(None)
+                return
             try:
                 core.change(change(core.configuration), answer.set_result)
             except (ChangeRefused, ValueError) as error:
@@ -114,11 +125,9 @@ class Members:
         self._engine.ask(request)
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                refusal = await asyncio.wrap_future(answer)
+                return await asyncio.wrap_future(answer)
         except TimeoutError:
             raise OutcomeUnknown("the change was not committed in time; look at the members") from None
-        if refusal:
-            raise ChangeRefused(refusal)
 
 
 def _ask_away(core: Core, to: ReplicaId | None) -> None:

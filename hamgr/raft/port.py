@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hamgr.raft.figures import Figures
+from hamgr.raft.protocol.membership import Configuration, Member, ReplicaId
 from statemachine.commands import Command
 from statemachine.model import State
 from statemachine.outcomes import Outcome
+
+LAG_ENTRIES_MAX = 64
+"""A learner that lacks no more than this has caught up: it gets the rest while it is promoted."""
 
 
 class ConsensusError(Exception):
@@ -122,3 +126,29 @@ class Replica(Protocol):
 
     async def stop(self) -> None:
         """Leave the cluster's work to the others; pending proposals end in `OutcomeUnknown`."""
+
+
+class Membership(Protocol):
+    """Who belongs to the cluster, and how to change it; only the leader's replica can, one change at a time.
+
+    Each method may be called again after each error, and raises, after at most `timeout_s`:
+        ChangeRefused: Nothing changed; the message says why. Or another replica leads now.
+        NotCommitted: Nothing changed; it may be possible later.
+        OutcomeUnknown: Look at `configuration`.
+    """
+
+    @property
+    def configuration(self) -> Configuration:
+        """What is in force here, committed or not."""
+
+    async def add_learner(self, member: Member, *, timeout_s: float) -> None:
+        """Have `member` get the log; it counts for nothing yet."""
+
+    async def promote(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        """Make a learner a voter, as soon as it has nearly all of the log."""
+
+    async def remove(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        """Remove a member other than the leader."""
+
+    async def transfer(self, to: ReplicaId | None, *, timeout_s: float) -> None:
+        """Hand leadership to `to`, by default to whoever has most of the log; returns when it is gone."""

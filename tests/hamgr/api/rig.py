@@ -17,7 +17,8 @@ from backends.blobs import BlobStore
 from hamgr import api
 from hamgr.bundles import load
 from hamgr.raft.figures import Figures
-from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
+from hamgr.raft.port import Leadership, Membership, NoLeader, NotCommitted, OutcomeUnknown, Peer, Replica
+from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
 from statemachine import machine
 from statemachine.commands import AddNode, ReportSighting, Sighting, SubmitDiscovery
 from statemachine.model import Endpoint, Event, State
@@ -115,6 +116,24 @@ class LocalReplica:
     async def stop(self) -> None: ...
 
 
+class NoMembers:
+    """The members of a shared log: nobody asks for them but the tests of `replicas`, which have real ones."""
+
+    configuration = Configuration()
+
+    async def add_learner(self, member: Member, *, timeout_s: float) -> None:
+        raise ChangeRefused("a shared log has no members")
+
+    async def promote(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        raise ChangeRefused("a shared log has no members")
+
+    async def remove(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        raise ChangeRefused("a shared log has no members")
+
+    async def transfer(self, to: ReplicaId | None, *, timeout_s: float) -> None:
+        raise ChangeRefused("a shared log has no members")
+
+
 @dataclass
 class Line:
     node: str
@@ -163,11 +182,18 @@ class Server:
 
 
 def context(
-    replica: LocalReplica, blobs: BlobStore, logs: FakeLogs, limits: api.Limits, **more: Any
+    replica: Replica,
+    blobs: BlobStore,
+    logs: FakeLogs,
+    limits: api.Limits,
+    *,
+    members: Membership | None = None,
+    **more: Any,
 ) -> api.ApiContext:
     numbers = itertools.count(1)
     return api.ApiContext(
         replica=replica,
+        members=members or NoMembers(),
         blobs=blobs,
         load_bundle=load,
         logs=logs,

@@ -1,0 +1,163 @@
+"""hamgr replica: who belongs to the cluster, and who leads it."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli import jobs, names
+from cli.exits import ApiError, CliError, Exit
+from cli.options import Leaf, client, confirm, settings, yes_option
+from cli.output import Column, clean, note, show
+
+if TYPE_CHECKING:
+    from cli.client import Client
+
+PAUSE_S = 0.5
+QUICK_TIMEOUT_S = 6.0
+"""For one answer: without a leader, the replicas are listed as one of them remembers after this."""
+
+
+def _behind(item: Mapping[str, Any]) -> str:
+    if item["lag_entries"] is None:
+        return "?"
+    return "" if item["leader"] else f"{item['lag_entries']} entries" if item["lag_entries"] else "nothing"
+
+
+COLUMNS = (
+    Column("REPLICA", lambda r: r["name"]),
+    Column("ROLE", lambda r: "leader" if r["leader"] else r["role"]),
+    Column("LINK", lambda r: "up" if r["connected"] else "down"),
+    Column("BEHIND", _behind),
+    Column("RAFT", lambda r: r["raft"]),
+    Column("API", lambda r: r["api"]),
+    Column("ID", lambda r: r["id"], wide=True),
+)
+ONE = click.argument("name", shell_complete=names.replicas)
+
+
+@click.group()
+def replica() -> None:
+    """Replicas: the processes that agree on everything; add, remove and replace them one at a time."""
+
+
+@replica.command(
+    "ls", cls=Leaf, examples="hamgr replica ls\nhamgr replica ls -o wide        # with their ids"
+)
+def list_replicas() -> None:
+    """List the replicas, how far each is behind the leader, and which losses are survived."""
+    ours, code = settings(), Exit.OK
+    asked = client(timeout_s=min(ours.timeout_s, QUICK_TIMEOUT_S))
+    try:
+        data = asked.get("/v1/replicas")
+    except CliError as error:
+        if error.code is not Exit.UNREACHABLE:
+            raise
+        data = asked.get("/v1/replicas", consistency="stale")
+        note(f"hamgr: {clean(error.message)}")
+        note("hamgr: what follows is what one replica remembers; it may be old")
+        code = Exit.UNREACHABLE
+    items = data["items"]
+    show(ours.output, data, columns=COLUMNS, rows=items, names=[item["name"] for item in items])
+    note(data["quorum"]["sentence"])
+    jobs.end(code)
+
+
+@replica.command(
+    "add",
+    cls=Leaf,
+    examples="""
+    hamgr replica add r4 --id 1f0c... --raft 10.0.0.4:7001 --api 127.0.0.1:7083
+    hamgr replica add r4 --id 1f0c... --raft 10.0.0.4:7001 --api 127.0.0.1:7083 --timeout 600
+    """,
+)
+@click.argument("name")
+@click.option("--id", "replica_id", required=True, metavar="UUID", help="As in its certificate.")
+@click.option("--raft", required=True, metavar="ADDRESS:PORT", help="Where its peers reach it.")
+@click.option("--api", required=True, metavar="ADDRESS:PORT", help="Where its HTTP API is.")
+def add(name: str, replica_id: str, raft: str, api: str) -> None:
+    """Add a new replica: it gets the log, and a vote as soon as it has caught up. Waits for that.
+
+    `hamgrd make-certificates` prints id and addresses. A command that was stopped or ran out of time can be
+    given again, and goes on; the cluster waits for nothing meanwhile.
+    """
+    asked, ours = client(), settings()
+    body = {"id": replica_id, "raft": raft, "api": api}
+    deadline = time.monotonic() + ours.timeout_s
+    told = ""
+    while True:
+        left_s = max(deadline - time.monotonic(), QUICK_TIMEOUT_S)
+        answer = asked.call("PUT", f"/v1/replicas/{_segment(name)}", body=body, timeout_s=left_s)
+        if answer.status != 202:
+            break
+        sentence = _waits_for(answer.data)
+        if sentence != told:
+            told = sentence
+            note(f"{name} is a learner; {sentence}")
+        if time.monotonic() > deadline:
+            raise CliError(
+                Exit.TIMEOUT,
+                f"{name} is a learner, and no voter after {ours.timeout_s:.0f} s: {sentence}",
+                hint="start its hamgrd, look in its log, and give this command again: it goes on",
+            )
+        time.sleep(PAUSE_S)
+    show(ours.output, answer.data, names=[name], text=f"{name} is a voter")
+    note(asked.get("/v1/replicas")["quorum"]["sentence"])
+
+
+@replica.command(
+    "remove", cls=Leaf, examples="hamgr replica remove r3\nhamgr replica remove r3 --yes -o json"
+)
+@ONE
+@click.option("--force", is_flag=True, help="Even if no majority is connected afterwards.")
+@yes_option
+def remove(name: str, *, force: bool, yes: bool) -> None:
+    """Remove a replica, for good or to have a new one in its place; a leader hands leadership over first.
+
+    Shows which losses are survived before and after. Stop its hamgrd, too: it takes part in nothing any more.
+    """
+    asked = client()
+    path = f"/v1/replicas/{_segment(name)}"
+    plan = asked.call("DELETE", path, query={"dry_run": True, "force": force}).data
+    note(f"before  {plan['before']['sentence']}")
+    note(f"after   {plan['after']['sentence']}")
+    confirm(f"Remove {name}?", yes=yes)
+    data = _removed(asked, path, plan, force=force)
+    show(settings().output, data, names=[name], text=f"{name} is removed")
+
+
+def _removed(asked: "Client", path: str, plan: Any, *, force: bool) -> Any:
+    """Remove what `plan` was about; that it is gone already is success, for an answer can be lost."""
+    try:
+        return asked.call("DELETE", path, query={"id": plan["id"], "force": force}).data
+    except ApiError as error:
+        if error.problem_code != "no-such-replica":
+            raise
+        return {**plan, "dry_run": False}
+
+
+@replica.command("lead", cls=Leaf, examples="hamgr replica lead r2")
+@ONE
+def lead(name: str) -> None:
+    """Hand leadership to a replica, for example before the leader's host is restarted."""
+    data = client().call("POST", f"/v1/replicas/{_segment(name)}:lead").data
+    if data["leader"] != name:
+        who = clean(data["leader"]) or "nobody"
+        raise CliError(Exit.CONFLICT, f"{who} leads, and not {name}", hint=f"hamgr replica lead {name}")
+    show(settings().output, data, names=[name], text=f"{name} leads (term {data['term']})")
+
+
+def _segment(name: str) -> str:
+    """Return a name as part of a path."""
+    from urllib.parse import quote  # noqa: PLC0415 - only what is sent needs it
+
+    return quote(name, safe="")
+
+
+def _waits_for(item: Any) -> str:
+    if not item["connected"]:
+        return "waiting for its hamgrd to be reached"
+    if item["lag_entries"] is None:
+        return "waiting for its first answer"
+    return f"it lacks {item['lag_entries']} entries"
