@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from hamgr.raft.clients import Clients
 from hamgr.raft.collaborators import Machine, Network
 from hamgr.raft.following import Following
+from hamgr.raft.handover import Handover
 from hamgr.raft.library import NO_OP, REGULAR, Library
 from hamgr.raft.protocol import membership, messages
 from hamgr.raft.protocol.configurations import KIND
@@ -76,8 +77,7 @@ class Core:
         self._following = Following(self, folder, machine)
         self._transferring = False
         self._leader_seen: ReplicaId | None = None
-        self._asked_away_at = float("-inf")
-        self._renounced_at = 0.0
+        self._handover = Handover(self, timers)
         self.election = Election(timers, randomness, clock())
         self.library = Library(
             me=me,
@@ -89,7 +89,6 @@ class Core:
             may_stand=self._may_stand,
             on_leads=self._on_leads,
         )
-        self._timers = timers
         self.replicator = Replicator(self, timers.heartbeat_s, self._open_snapshot)
         self._reads = ReadRounds(self)
         self._clients = Clients(self, self._reads, self._outbox, randomness.getrandbits(48))
@@ -164,6 +163,7 @@ class Core:
         """Note a new link to `peer`."""
         self._up.add(peer)
         self.replicator.linked(peer)
+        self._introduce(peer)
 
     def peer_down(self, peer: ReplicaId, *, refused: bool = False) -> None:
         """Note that the link is gone; `refused`: the host says that nobody listens there any more."""
@@ -190,8 +190,7 @@ class Core:
         """Do what is due and needs no sync: send entries and heartbeats, inquire about an election."""
         now = self.now()
         if self.leads:
-            if self.renounced:
-                self._give_leadership_away(now)
+            self._handover.advance()
             self.replicator.pump()
         elif self._may_ever_stand() and now >= self.election.due_at():
             self._campaign(now)
@@ -239,20 +238,11 @@ class Core:
 
     def transfer(self, to: ReplicaId | None = None) -> bool:
         """Ask a follower, the one that has most by default, to stand at once; False when none can win."""
-        candidates = [
-            (progress.match, peer)
-            for peer, progress in self.replicator.followers.items()
-            if self.is_up(peer) and peer in self.configuration.voter_ids and to in (None, peer)
-        ]
-        if not self.leads or not candidates or max(candidates)[0] != self.log.last:
-            return False
-        self._outbox.put(max(candidates)[1], {"type": "timeout_now", "term": self.term})
-        return True
+        return self._handover.ask(to)
 
     def renounce(self, reason: str) -> None:
         """Never lead again in this process; what a leader sends is still stored and acknowledged."""
-        if not self.renounced:
-            self.renounced, self._renounced_at = reason, self.now()
+        self._handover.renounce(reason)
 
     def resynchronise(self) -> None:
         """Have the state replaced by the leader's snapshot, as soon as there is a leader that has one."""
@@ -312,6 +302,13 @@ class Core:
         if self.leads:
             self.replicator.adopt()
         self._reconcile()
+        for peer in self._up:
+            self._introduce(peer)
+
+    def _introduce(self, peer: ReplicaId) -> None:
+        """Tell a peer whom to let in: who was away may be led by somebody it has never heard of."""
+        known = membership.encode(self.configuration)
+        self.send(peer, {"type": "members", "index": self.configuration_index, "configuration": known})
 
     def _reconcile(self) -> None:
         """Keep links to whom any configuration names that is in force, or may be in force again."""
@@ -349,12 +346,6 @@ class Core:
         }
         for voter in voters - {self.me}:
             self.send(voter, question)
-
-    def _give_leadership_away(self, now: float) -> None:
-        if now - self._renounced_at > self._timers.election_s_max:
-            self.library.step_down()
-        elif now - self._asked_away_at > self._timers.heartbeat_s and self.transfer():
-            self._asked_away_at = now
 
     def _put(self, to: ReplicaId, message: Message) -> None:
         """Complete what the library says, and let it out when it may."""
