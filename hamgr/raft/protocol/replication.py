@@ -74,6 +74,7 @@ class Replicator:
         self._heartbeat_s = heartbeat_s
         self._source = source
         self._transfers = 0
+        self._said: tuple[tuple[float, ...], Message] = ((), {})
         self.followers: dict[ReplicaId, Progress] = {}
 
     def begin(self) -> None:
@@ -111,9 +112,10 @@ class Replicator:
 
     def pump(self) -> None:
         """Send everybody what is due."""
+        now = self._raft.now()
         for peer, progress in self.followers.items():
             if self._raft.is_up(peer):
-                self._pump_one(peer, progress)
+                self._pump_one(peer, progress, now)
 
     def next_heartbeat_at(self) -> float:
         """Return when `pump` is due at the latest."""
@@ -187,8 +189,8 @@ class Replicator:
         while progress.on_its_way and progress.on_its_way[0][0] <= index:
             progress.bytes_on_their_way -= progress.on_its_way.popleft()[1]
 
-    def _pump_one(self, peer: ReplicaId, progress: Progress) -> None:
-        log, now = self._raft.log, self._raft.now()
+    def _pump_one(self, peer: ReplicaId, progress: Progress, now: float) -> None:
+        log = self._raft.log
         needs_snapshot = progress.next <= log.first
         if needs_snapshot or (progress.wants_snapshot and self._opened(progress) is not None):
             self._pump_snapshot(peer, progress, now)
@@ -231,12 +233,16 @@ class Replicator:
     def _send_append(
         self, peer: ReplicaId, progress: Progress, entries: list[tuple[bytes, int, int]], now: float
     ) -> None:
-        raft, previous = self._raft, progress.next - 1
         progress.sent_at = now
-        progress.told_commit = raft.commit
-        raft.send(
-            peer,
-            {
+        progress.told_commit = self._raft.commit
+        self._raft.send(peer, self._append_of(progress.next - 1, entries, now))
+
+    def _append_of(self, previous: int, entries: list[tuple[bytes, int, int]], now: float) -> Message:
+        """Return the message; one object for all followers that are to get the same: it is encoded once."""
+        raft = self._raft
+        content = (raft.term, raft.commit, previous, len(entries), now)
+        if self._said[0] != content:
+            message = {
                 "type": "append_entries",
                 "term": raft.term,
                 "commit_index": raft.commit,
@@ -244,8 +250,9 @@ class Replicator:
                 "prevLogTerm": raft.log.term_at(previous),
                 "entries": entries,
                 "sent_at": now,
-            },
-        )
+            }
+            self._said = content, message
+        return self._said[1]
 
     def _pump_snapshot(self, peer: ReplicaId, progress: Progress, now: float) -> None:
         transfer = self._opened(progress)
