@@ -1,0 +1,147 @@
+"""A replica that lost its disk is refused, and replaced step by step as docs/operating.md says."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.demo.layout import hamgrd, make_certificates
+from tests.cluster.harness import Cluster
+
+pytestmark = pytest.mark.timeout(120)
+
+LOST = "r3"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three replicas on loopback that have something to remember."""
+    running = Cluster(tmp_path / "cluster")
+    try:
+        running.start()
+        for number in range(20):
+            running.ask("PATCH", "/v1/globals", {"variables": {f"v{number}": number}}).ok()
+        yield running
+    finally:
+        running.stop()
+
+
+def hamgr(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "HAMGR_ADDR": ",".join(cluster.layout.urls),
+        "HAMGR_TOKEN_FILE": str(cluster.layout.token_file),
+        "XDG_CONFIG_HOME": str(cluster.directory / "nothing"),
+        "XDG_CACHE_HOME": str(cluster.directory / "nothing"),
+    }
+    command = [sys.executable, "-m", "cli.main", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
+
+
+def lose_the_disk(cluster: Cluster) -> Path:
+    """Kill r3 and delete its data folder; return its configuration."""
+    cluster.processes.kill_replica(LOST)
+    config = cluster.layout.replicas[2].config
+    shutil.rmtree(json.loads(config.read_text())["data_dir"])
+    return config
+
+
+def certify_anew(cluster: Cluster, config: Path) -> dict[str, str]:
+    """Make a certificate with a new id, and a configuration that joins; return its entry of `peers`."""
+    pki = cluster.directory / "pki"
+    for file in (pki / f"{LOST}.crt", pki / f"{LOST}.key"):
+        file.unlink()
+    before = json.loads(config.read_text())
+    peers = make_certificates(pki, cluster.layout.replicas)
+    assert {name for name in peers if peers[name]["id"] != before["peers"][name]["id"]} == {LOST}
+    config.write_text(json.dumps({**before, "peers": peers, "join": True}))
+    return peers[LOST]
+
+
+def digests(cluster: Cluster) -> set[tuple[int, str]] | None:
+    """Return what the replicas have applied and its digest; None as long as one does not answer."""
+    told: list[Any] = [cluster.on(name, "GET", "/v1/replica?digest=1") for name in cluster.names]
+    if any(answer.status != 200 for answer in told):
+        return None
+    return {(answer.body["applied_index"], answer.body["digest"]) for answer in told}
+
+
+def test_a_replica_that_lost_its_disk_is_refused_and_replaced_as_the_manual_says(cluster: Cluster) -> None:
+    config = lose_the_disk(cluster)
+    with pytest.raises(RuntimeError, match="remove this replica from the cluster, and add it again"):
+        hamgrd("run", "--config", str(config))
+
+    new = certify_anew(cluster, config)
+    hamgrd("init", "--config", str(config))
+    removed = hamgr(cluster, "replica", "remove", LOST, "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert "after   no further replica may be lost" in removed.stderr
+    cluster.processes.start_replica(LOST)
+    added = hamgr(
+        cluster, "replica", "add", LOST, "--id", new["id"], "--raft", new["raft"], "--api", new["api"]
+    )
+    assert added.returncode == 0, f"{added.stderr}\n{cluster.logs()}"
+    assert "the loss of any 1 more replica is survived" in added.stderr
+
+    cluster.wait("one state on all", lambda: (found := digests(cluster)) is not None and len(found) == 1)
+    cluster.processes.kill_replica(cluster.wait("a leader", cluster.leader))
+    cluster.ask("PATCH", "/v1/globals", {"variables": {"after": "a further loss"}}).ok()
+    values = cluster.ask("GET", "/v1/globals").ok()["variables"]
+    assert (values["v19"], values["after"]) == (19, "a further loss")
+    cluster.revive()
+    cluster.wait("one state on all", lambda: (found := digests(cluster)) is not None and len(found) == 1)
+
+
+def test_a_replaced_replica_that_comes_back_with_its_old_certificate_is_let_in_by_nobody(
+    cluster: Cluster,
+) -> None:
+    cluster.processes.kill_replica(LOST)
+    assert hamgr(cluster, "replica", "remove", LOST, "--yes").returncode == 0
+    leader, term = cluster.wait("a leader", lambda: led(cluster))
+    cluster.processes.start_replica(LOST)
+    cluster.wait(
+        "a refusal",
+        lambda: any(refused(cluster, name).get("non_members") for name in cluster.names if name != LOST),
+    )
+    assert led(cluster) == (leader, term)
+    assert cluster.on(LOST, "GET", "/readyz").status == 503
+    assert [item["name"] for item in cluster.ask("GET", "/v1/replicas").ok()["items"]] == ["r1", "r2"]
+
+
+def led(cluster: Cluster) -> tuple[str, int] | None:
+    name = cluster.leader()
+    return (name, cluster.on(name, "GET", "/v1/replica").body["term"]) if name else None
+
+
+def refused(cluster: Cluster, name: str) -> Any:
+    return cluster.on(name, "GET", "/v1/replica").ok()["consensus"]["refused"]
+
+
+def test_two_replicas_that_join_with_empty_folders_begin_no_cluster_of_their_own(cluster: Cluster) -> None:
+    """Whoever loses two disks at once must not get an empty inventory that looks like the real one."""
+    survivor, *lost = cluster.layout.replicas
+    pki = cluster.directory / "pki"
+    for plan in lost:
+        cluster.processes.kill_replica(plan.name)
+        shutil.rmtree(json.loads(plan.config.read_text())["data_dir"])
+        (pki / f"{plan.name}.crt").unlink()
+        (pki / f"{plan.name}.key").unlink()
+    peers = make_certificates(pki, cluster.layout.replicas)
+    for plan in lost:
+        settings = json.loads(plan.config.read_text())
+        plan.config.write_text(json.dumps({**settings, "peers": peers, "join": True}))
+        hamgrd("init", "--config", str(plan.config))
+        cluster.processes.start_replica(plan.name)
+    for plan in lost:
+        cluster.wait("its API", lambda name=plan.name: cluster.on(name, "GET", "/livez").status == 200)
+    cluster.wait("knocking", lambda: refused(cluster, survivor.name).get("non_members", 0) >= 3)
+    assert cluster.leader() == ""
+    for plan in lost:
+        assert cluster.on(plan.name, "GET", "/v1/globals").status == 503
+        assert cluster.on(plan.name, "GET", "/v1/replica").body["term"] == 0
