@@ -31,6 +31,12 @@ class Members:
         core = self._consensus.core
         return self._consensus.settings.initial if core is None else core.configuration
 
+    @property
+    def settled(self) -> bool:
+        """`configuration` is committed, as far as this replica knows."""
+        core = self._consensus.core
+        return core is not None and core.configuration_index <= core.commit
+
     async def add_learner(self, member: Member, *, timeout_s: float) -> None:
         """Have `member` get the log; it counts for nothing yet.
 
@@ -111,23 +117,29 @@ class Members:
         """Return why a change was refused, "" when it is committed, None when the leader is not ready yet."""
         self._leading()
         answer: Future[str | None] = Future()
+        taken = False
 
         def request(core: Core) -> None:
+            nonlocal taken
             elected_now = core.leads and core.log.term_at(core.commit) != core.term
             if elected_now or core.configuration_index > core.commit:
                 answer.set_result(None)
                 return
             try:
                 core.change(change(core.configuration), answer.set_result)
+                taken = not answer.done()
             except (ChangeRefused, ValueError) as error:
                 answer.set_result(str(error))
 
         self._engine.ask(request)
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await asyncio.wrap_future(answer)
+                refusal = await asyncio.wrap_future(answer)
         except TimeoutError:
             raise OutcomeUnknown("the change was not committed in time; look at the members") from None
+        if refusal and taken:  # it is in the log, and who leads now decides what becomes of it
+            raise OutcomeUnknown(refusal)
+        return refusal
 
 
 def _ask_away(core: Core, to: ReplicaId | None) -> None:

@@ -141,6 +141,10 @@ class Membership(Protocol):
     def configuration(self) -> Configuration:
         """What is in force here, committed or not."""
 
+    @property
+    def settled(self) -> bool:
+        """`configuration` is committed, as far as this replica knows."""
+
     async def add_learner(self, member: Member, *, timeout_s: float) -> None:
         """Have `member` get the log; it counts for nothing yet."""
 

@@ -106,7 +106,11 @@ async def get_status(request: web.Request) -> web.Response:
             }
         )
     complaints = consensus.complaints({own["name"]: own, **answers})
-    total, connected = len(replicas), sum(bool(replica["connected"]) for replica in replicas)
+    voters = context.replica.figures.voters
+    counted = [
+        one for one in replicas if not voters or one["name"] in voters
+    ]  # a learner has no vote to lose
+    total, connected = len(counted), sum(bool(one["connected"]) for one in counted)
     lost = sorted(peer.name for peer in others if not peer.connected)
     bundle = state.bundles.get(state.current_bundle)
     return web.json_response(

@@ -58,6 +58,7 @@ async def put_replica(request: web.Request) -> web.Response:
     if handed_on is not None:
         return handed_on
     context = context_of(request)
+    await _settled(context)
     body = await parse.read_body(request, parse.ReplicaBody)
     member = Member(id=ReplicaId(body.id), name=name, raft=body.raft, api=f"http://{body.api}")
     limit_s = context.limits.propose_timeout_s
@@ -83,6 +84,7 @@ async def remove_replica(request: web.Request) -> web.Response:
     if handed_on is not None:
         return handed_on
     context = context_of(request)
+    await _settled(context)
     configuration = context.members.configuration
     member = _member(configuration, name)
     if request.query.get("id", member.id) != member.id:
@@ -157,6 +159,15 @@ async def _successor(context: ApiContext) -> None:
             version = replica.version
             while not replica.leadership.leader:
                 version = await replica.changed(version)
+
+
+async def _settled(context: ApiContext) -> None:
+    """Wait until the members in force are committed: before that they may be the earlier ones again."""
+    deadline = time.monotonic() + context.limits.propose_timeout_s
+    while not context.members.settled:
+        if time.monotonic() > deadline or not context.replica.leadership.leads:
+            raise Problem("outcome-unknown", "a change of the members is not committed yet", hint=AGAIN)
+        await asyncio.sleep(POLL_S)
 
 
 async def _caught_up(context: ApiContext, member: Member) -> bool:

@@ -120,6 +120,7 @@ class NoMembers:
     """The members of a shared log: nobody asks for them but the tests of `replicas`, which have real ones."""
 
     configuration = Configuration()
+    settled = True
 
     async def add_learner(self, member: Member, *, timeout_s: float) -> None:
         raise ChangeRefused("a shared log has no members")

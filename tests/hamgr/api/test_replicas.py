@@ -1,5 +1,6 @@
 """Changes of the members over HTTP: real replicas, real TLS between them, any of them may be asked."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -61,6 +62,8 @@ async def test_a_replica_is_a_learner_until_it_has_caught_up_and_then_a_voter(th
     status, item = await three.call(follower, "PUT", "/v1/replicas/r4", three.body("r4"))
     assert (status, item["role"], item["connected"], item["caught_up"]) == (202, "learner", False, False)
     assert three.voters(await three.leader()) == ALL
+    _, told = await three.call(follower, "GET", "/v1/status")
+    assert (told["quorum"]["replicas"], told["quorum"]["survives"]) == (3, 1)
     await three.start("r4")
 
     async def is_voter() -> bool:
@@ -146,6 +149,21 @@ async def test_a_removal_that_leaves_no_majority_is_refused_and_changes_nothing(
     status, plan = await three.call(alive, "DELETE", f"/v1/replicas/{alive}?force=1&dry_run=1")
     assert (status, plan["after"]["connected"], plan["after"]["needed"]) == (200, 1, 2)
     assert three.voters(leader) == ALL
+
+
+async def test_a_forced_removal_that_cannot_be_committed_is_never_told_as_done(three: Members) -> None:
+    """The members that an uncommitted entry names are in force already; that must not look like success."""
+    dead, alive = await three.followers()
+    await three.stop(dead)
+    leader = await three.leader()
+    await kit.until(lambda: dead not in connected(three, leader))
+    path = f"/v1/replicas/{alive}?force=1"
+    first, again = await asyncio.gather(
+        three.call(leader, "DELETE", path), three.call(leader, "DELETE", path)
+    )
+    assert {first[0], again[0]} <= {503, 504}, (first, again)
+    status, _ = await three.call(leader, "GET", "/v1/replicas")
+    assert status == 503
 
 
 async def test_an_id_that_is_another_by_now_is_not_removed(three: Members) -> None:
