@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hamgr.api import cluster, consensus, metrics, peers, query
+from hamgr.api import cluster, consensus, peers, query
 from hamgr.api.context import context_of
 from hamgr.api.middleware import CONSISTENCY, READ_AGE_S
 from hamgr.api.problems import KINDS, Problem
@@ -30,6 +30,8 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def get_metrics(request: web.Request) -> web.Response:
     """Tell the replica's figures to Prometheus."""
+    from hamgr.api import metrics  # noqa: PLC0415 - who is never scraped does not hold Prometheus' library
+
     query.allow(request)
     context = context_of(request)
     body = metrics.exposition(context.replica, version=context.version)
