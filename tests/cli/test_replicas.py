@@ -145,7 +145,7 @@ def test_what_would_cost_the_majority_is_refused_before_anything_is_asked(three:
     ran = three.cli("replica", "remove", alive, "--yes")
     assert ran.code == 4
     assert "1 of 2 replicas work and 2 are needed" in ran.err
-    assert "after" not in ran.out
+    assert "before" not in ran.err
     assert three.voters() == ["r1", "r2", "r3"]
 
 

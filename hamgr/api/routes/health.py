@@ -109,9 +109,7 @@ async def get_status(request: web.Request) -> web.Response:
         )
     complaints = consensus.complaints({own["name"]: own, **answers})
     voters = context.replica.figures.voters
-    counted = [
-        one for one in replicas if not voters or one["name"] in voters
-    ]  # a learner has no vote to lose
+    counted = [one for one in replicas if not voters or one["name"] in voters]  # learners cannot be lost
     total, connected = len(counted), sum(bool(one["connected"]) for one in counted)
     lost = sorted(peer.name for peer in others if not peer.connected)
     bundle = state.bundles.get(state.current_bundle)

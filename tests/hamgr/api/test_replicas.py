@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hamgr.raft.port import OutcomeUnknown
 from tests.hamgr.api.members_rig import Members, members
 from tests.hamgr.raft import kit
 
@@ -158,12 +159,34 @@ async def test_a_forced_removal_that_cannot_be_committed_is_never_told_as_done(t
     leader = await three.leader()
     await kit.until(lambda: dead not in connected(three, leader))
     path = f"/v1/replicas/{alive}?force=1"
-    first, again = await asyncio.gather(
-        three.call(leader, "DELETE", path), three.call(leader, "DELETE", path)
-    )
+    asked = asyncio.create_task(three.call(leader, "DELETE", path))
+    await kit.until(lambda: alive not in three.voters(leader))
+    again, first = await three.call(leader, "DELETE", path), await asked
     assert {first[0], again[0]} <= {503, 504}, (first, again)
     status, _ = await three.call(leader, "GET", "/v1/replicas")
     assert status == 503
+
+
+async def test_a_change_that_a_leader_took_and_could_not_commit_has_an_unknown_outcome(
+    three: Members,
+) -> None:
+    leader, followers = await three.leader(), await three.followers()
+    for name in followers:
+        await three.stop(name)
+    with pytest.raises(OutcomeUnknown):
+        await three.running[leader].members.remove(three.settings[followers[0]].me, timeout_s=5.0)
+
+
+async def test_a_learner_that_went_away_again_gets_no_vote(three: Members) -> None:
+    leader = three.running[await three.leader()]
+    await leader.members.add_learner(kit.member_of(three.settings["r4"]), timeout_s=20.0)
+    await three.start("r4")
+    await kit.until(lambda: leader.figures.peers["r4"].lag_entries == 0)
+    await three.stop("r4")
+    await kit.until(lambda: not leader.figures.peers["r4"].connected)
+    status, item = await three.call(leader.name, "PUT", "/v1/replicas/r4", three.body("r4"))
+    assert (status, item["lag_entries"], item["caught_up"]) == (202, 0, False)
+    assert three.voters(leader.name) == ALL
 
 
 async def test_an_id_that_is_another_by_now_is_not_removed(three: Members) -> None:
@@ -205,9 +228,11 @@ async def test_who_cannot_lead_is_refused_and_the_leader_stays(three: Members) -
     await three.call(asked, "PUT", "/v1/replicas/r4", three.body("r4"))
     await three.stop(dead)
     await kit.until(lambda: dead not in connected(three, leader))
-    for name, code in ((dead, 409), ("r4", 409), ("r9", 404), ("R!", 400)):
+    refusals = ((dead, 409, "is not connected"), ("r4", 409, "is a learner"), ("r9", 404, "no replica"))
+    for name, code, why in (*refusals, ("R!", 400, "is no name")):
         status, problem = await three.call(asked, "POST", f"/v1/replicas/{name}:lead")
-        assert (status, bool(problem["detail"])) == (code, True)
+        assert status == code
+        assert why in problem["detail"]
     assert await three.leader() == leader
 
 
