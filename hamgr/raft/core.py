@@ -75,7 +75,6 @@ class Core:
         self._acquaintances: tuple[int, Configuration] = (-1, Configuration())
         self._outbox = Outbox(network.send)
         self._following = Following(self, folder, machine)
-        self._transferring = False
         self._leader_seen: ReplicaId | None = None
         self._handover = Handover(self, timers)
         self.election = Election(timers, randomness, clock())
@@ -163,7 +162,7 @@ class Core:
         """Note a new link to `peer`."""
         self._up.add(peer)
         self.replicator.linked(peer)
-        self._introduce(peer)
+        self.introduce(peer)
 
     def peer_down(self, peer: ReplicaId, *, refused: bool = False) -> None:
         """Note that the link is gone; `refused`: the host says that nobody listens there any more."""
@@ -284,10 +283,6 @@ class Core:
     def send(self, to: ReplicaId, message: Message) -> None:
         self._outbox.put(to, message)
 
-    def stand_soon(self, *, transfer: bool = False) -> None:
-        """Note why the library will stand in the next turn, if `_may_stand` allows it then."""
-        self._transferring = transfer
-
     def make_acquainted(self, configuration: Configuration, index: int) -> None:
         """Let in whom a later configuration names; who votes is for the log alone to say."""
         if index > max(self._acquaintances[0], self.configuration_index):
@@ -303,9 +298,9 @@ class Core:
             self.replicator.adopt()
         self._reconcile()
         for peer in self._up:
-            self._introduce(peer)
+            self.introduce(peer)
 
-    def _introduce(self, peer: ReplicaId) -> None:
+    def introduce(self, peer: ReplicaId) -> None:
         """Tell a peer whom to let in: who was away may be led by somebody it has never heard of."""
         known = membership.encode(self.configuration)
         self.send(peer, {"type": "members", "index": self.configuration_index, "configuration": known})
@@ -334,7 +329,6 @@ class Core:
         voters = self.configuration.voter_ids
         if voters == {self.me}:
             self.election.allow(self.term, now)
-            self.stand_soon()
             return
         self.counters["pre_votes"] += 1
         question = {
@@ -353,7 +347,7 @@ class Core:
             case "next_node_idx":
                 self._following.complete(message)
             case "request_vote":
-                message["transfer"] = self._transferring
+                message["transfer"] = self.election.for_transfer
             case "response_vote":
                 pass
             case other:
@@ -376,7 +370,6 @@ class Core:
     def _on_leads(self, leads: bool) -> None:
         if leads:
             self.counters["elections_won"] += 1
-            self._transferring = False
             self.replicator.begin()
         else:
             self.replicator.end()

@@ -65,7 +65,6 @@ def stand_without_asking_before(patch: pytest.MonkeyPatch) -> None:
 
     def campaign(self: Core, now: float) -> None:
         self.election.allow(self.term, now)
-        self.stand_soon()
 
     patch.setattr(Core, "_campaign", campaign)
 

@@ -79,7 +79,6 @@ def candidate(tell_story) -> tuple[Story, int]:
     story.until(lambda: story["e"].core.leader is None or not story["e"].core._up)
     core = story["e"].core
     core.election.allow(core.term, story["e"]._clock())
-    core.stand_soon()
     story.until(lambda: core.term > story.term("a"))
     assert not core.leads
     return story, core.term

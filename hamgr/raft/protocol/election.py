@@ -41,7 +41,8 @@ class Election:
         self._asked_in_term = -1
         self._granted: set[ReplicaId] = set()
         self._may_stand_in: int | None = None
-        self._for_transfer = False
+        self.for_transfer = False
+        """The leader itself asked for the election that we were last allowed to stand in."""
         self._has_made_way = False
 
     def heard(self, now: float) -> None:
@@ -49,7 +50,7 @@ class Election:
         self._heard_at = now
         self._asked_in_term = -1
         self._has_made_way = False
-        if not self._for_transfer:
+        if not self.for_transfer:
             self._may_stand_in = None
         self._wait_from(now)
 
@@ -109,7 +110,7 @@ class Election:
         Args:
             transfer: The leader itself asked for it; that it is heard until then means nothing.
         """
-        self._may_stand_in, self._for_transfer = term, transfer
+        self._may_stand_in, self.for_transfer = term, transfer
         self._asked_in_term = -1
         self._wait_from(now)
 

@@ -24,11 +24,9 @@ class Core(Raft, Protocol):
 
     @property
     def library(self) -> "Library": ...
-    @property
-    def configuration_index(self) -> int: ...
 
-    def stand_soon(self, *, transfer: bool = False) -> None:
-        """Stand for election in the next turn, if that is allowed then."""
+    def introduce(self, peer: ReplicaId) -> None:
+        """Tell `peer` whom to let in."""
 
     def make_acquainted(self, configuration: membership.Configuration, index: int) -> None:
         """Let in whom a later configuration names."""
@@ -155,7 +153,6 @@ class Guard:
         if message["term"] == core.term and core.leader == sender and core.me in core.configuration.voter_ids:
             self._election.allow(core.term, core.now(), transfer=True)
             core.counters["transfers_received"] += 1
-            core.stand_soon(transfer=True)
 
     def _confirm(self, sender: ReplicaId, message: Message) -> None:
         core = self._core
@@ -251,9 +248,8 @@ class Guard:
                 "granted": granted,
             },
         )
-        if alive:
-            known = membership.encode(core.configuration)
-            core.send(sender, {"type": "members", "index": core.configuration_index, "configuration": known})
+        if alive:  # whom it may not let in, if it has missed a change of the members
+            core.introduce(sender)
 
     def _pre_vote_answer(self, sender: ReplicaId, message: Message) -> None:
         core = self._core
@@ -263,7 +259,6 @@ class Guard:
             votes = self._election.granted(sender, message["round"], core.term)
             if votes >= core.configuration.quorum:
                 self._election.allow(core.term, core.now())
-                core.stand_soon()
 
     def _later_term(self, sender: ReplicaId, message: Message) -> None:
         if message["term"] > self._core.term:
