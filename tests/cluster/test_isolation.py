@@ -7,9 +7,10 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,24 @@ def agreed(cluster: SeparateCluster) -> tuple[int, str] | None:
     told = [cluster.itself(name) for name in cluster.names]
     views = {(one["term"], one["leader"]) for one in told if one}
     return views.pop() if None not in told and len(views) == 1 and "" not in {v[1] for v in views} else None
+
+
+def thaw_with_work(cluster: SeparateCluster, name: str, calls: Sequence["Future[Answer]"]) -> list[Answer]:
+    """Thaw a replica when the requests of all `calls` wait for it in the kernel, and return the answers."""
+    cluster.wait("all requests", lambda: unread(cluster, name) >= len(calls))
+    cluster.processes.signal_replica(name, signal.SIGCONT)
+    return [call.result() for call in calls]
+
+
+def unread(cluster: SeparateCluster, name: str) -> int:
+    """Return how many callers' requests wait in the kernel for a replica's API (proc(5), /proc/net/tcp)."""
+    port = int(next(plan.api for plan in cluster.layout.replicas if plan.name == name).rpartition(":")[2])
+    lines = Path(f"/proc/{cluster.processes.pid(name)}/net/tcp").read_text().splitlines()[1:]
+    sockets = [line.split() for line in lines]
+    return sum(
+        local.endswith(f":{port:04X}") and int(queues.partition(":")[2], 16) > 0
+        for _number, local, _remote, _state, queues, *_rest in sockets
+    )
 
 
 def write(
@@ -167,9 +186,7 @@ def test_a_leader_that_was_frozen_serves_nothing_stale_when_it_thaws(cluster: Se
             written_by_others(cluster, leader, f"new {number}")
             with ThreadPoolExecutor(16) as pool:  # their requests wait in the kernel, and are its first work
                 calls = [pool.submit(read, cluster, leader, timeout_s=8.0) for _ in range(16)]
-                time.sleep(0.2)
-                cluster.processes.signal_replica(leader, signal.SIGCONT)
-                answers = [call.result() for call in calls]
+                answers = thaw_with_work(cluster, leader, calls)
         finally:
             cluster.processes.signal_replica(leader, signal.SIGCONT)
         values = {answer.body["variables"]["value"] for answer in answers if answer.status == 200}
@@ -195,9 +212,7 @@ def test_a_replica_that_was_frozen_owns_up_to_the_age_of_its_state(
             asked_s = time.monotonic()
             path = f"{GLOBALS}?consistency=stale"
             calls = [pool.submit(cluster.on, victim, "GET", path, timeout_s=8.0) for _ in range(16)]
-            time.sleep(0.2)
-            cluster.processes.signal_replica(victim, signal.SIGCONT)
-            answers = [call.result() for call in calls]
+            answers = thaw_with_work(cluster, victim, calls)
     finally:
         cluster.processes.signal_replica(victim, signal.SIGCONT)
     for answer in answers:

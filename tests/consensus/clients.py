@@ -5,6 +5,7 @@
 3. Each write adds a node of its own, so that any later state shows whether it is there.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
@@ -93,7 +94,7 @@ class Clients:
             question(lambda: self._schedule.after(self.random.expovariate(1 / THINK_S), self._think))
 
 
-class Question:
+class Question(ABC):
     """What one person waits for."""
 
     refused = ""
@@ -117,8 +118,9 @@ class Question:
             host.call(self.put_to)
         clients._schedule.after(clients.random.uniform(*ASK_AGAIN_S), self.ask)
 
+    @abstractmethod
     def put_to(self, host: Host, core: Any, machine: Any) -> None:
-        raise NotImplementedError
+        """Ask `host`, which is at work."""
 
     def give_up(self) -> None:
         if not self.over:

@@ -29,11 +29,11 @@ async def test_a_loop_that_is_blocked_is_noticed_and_one_that_sleeps_is_not():
     watch.start()
     await asyncio.sleep(0.3)
     before = meter.stalls.count
-    time.sleep(0.4)
+    time.sleep(0.4)  # the blocking is what is tested: nothing else of the loop runs meanwhile
     await asyncio.sleep(0.1)
     watch.stop()
     assert meter.stalls.count == before + 1
     assert meter.stalls.longest_s > 0.3
-    time.sleep(0.3)
+    time.sleep(0.3)  # as before, with nobody watching
     await asyncio.sleep(0.1)
     assert meter.stalls.count == before + 1
