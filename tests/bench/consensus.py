@@ -6,7 +6,6 @@ A write is a value of 100 bytes under one of 100 keys (hamgr: a variable of a no
 Processor time is that of all three servers, and tells more than rates do on a busy machine.
 """
 
-import argparse
 import itertools
 import json
 import statistics
@@ -16,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.bench import cpu, etcd
+from tests.bench import cpu
+from tests.bench.command import parsed_beside_etcd, parser_of
 from tests.bench.consensus_client import Load, load, run
 from tests.bench.consensus_sides import Side, sides
 
@@ -169,14 +169,10 @@ def _verdict(case: Case, found: float) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tests.bench consensus", description=__doc__)
+    parser = parser_of("consensus", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each case in each round")
-    parser.add_argument("--alone", action="store_true", help="leave etcd out")
-    parser.add_argument("--json", action="store_true", help="print figures for a program")
-    arguments = parser.parse_args(words)
-    if not arguments.alone and not etcd.installed():
-        parser.error(etcd.MISSING)
+    arguments = parsed_beside_etcd(parser, words)
     with tempfile.TemporaryDirectory(prefix="hamgr-bench-") as name:
         found = measured(
             Path(name), rounds=arguments.rounds, seconds=arguments.seconds, alone=arguments.alone

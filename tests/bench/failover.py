@@ -5,7 +5,6 @@ each a short time to answer, and asks again at once: what it measures is the clu
 Sides take turns; between two trials the one that was killed comes back and catches up.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -16,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import etcd
+from tests.bench.command import parsed_beside_etcd, parser_of, told
 from tests.bench.consensus_client import Address, Refused, ask, run
 from tests.bench.consensus_sides import Side, sides
 
@@ -100,18 +99,14 @@ def table(found: Mapping[str, Sequence[float]]) -> str:
         share = median_s / statistics.median(found["etcd"])
         lines.append(f"hamgr's median is {share:.2f} of etcd's")
         goals.append(("a third of etcd's", share <= GOAL_SHARE))
-    lines.append("goals: " + "; ".join(f"{goal}, {'reached' if met else 'MISSED'}" for goal, met in goals))
+    lines.append(told(goals))
     return "\n".join(lines)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tests.bench failover", description=__doc__)
+    parser = parser_of("failover", __doc__)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--alone", action="store_true", help="leave etcd out")
-    parser.add_argument("--json", action="store_true", help="print figures for a program")
-    arguments = parser.parse_args(words)
-    if not arguments.alone and not etcd.installed():
-        parser.error(etcd.MISSING)
+    arguments = parsed_beside_etcd(parser, words)
     with tempfile.TemporaryDirectory(prefix="hamgr-bench-") as name:
         found = measured(Path(name), trials=arguments.trials, alone=arguments.alone)
     print(json.dumps({"seconds": found}) if arguments.json else table(found))

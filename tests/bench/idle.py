@@ -3,7 +3,6 @@
 Nobody asks anything while it is measured; the cluster has a leader, and heartbeats are all there is.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -12,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.bench import cpu, etcd
+from tests.bench import cpu
+from tests.bench.command import parsed_beside_etcd, parser_of, told
 from tests.bench.consensus_sides import Side, sides
 
 CALM_S = 3.0
@@ -82,18 +82,14 @@ def table(found: Mapping[str, Sequence[Member]], seconds: float) -> str:
         (f"at most {GOAL_PERCENT:g} %", max(one.percent for one in own) <= GOAL_PERCENT),
         (f"at most {GOAL_MIB:g} MiB", max(one.resident_mib for one in own) <= GOAL_MIB),
     )
-    lines.append("goals: " + "; ".join(f"{goal}, {'reached' if met else 'MISSED'}" for goal, met in goals))
+    lines.append(told(goals))
     return "\n".join(lines)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tests.bench idle", description=__doc__)
+    parser = parser_of("idle", __doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--alone", action="store_true", help="leave etcd out")
-    parser.add_argument("--json", action="store_true", help="print figures for a program")
-    arguments = parser.parse_args(words)
-    if not arguments.alone and not etcd.installed():
-        parser.error(etcd.MISSING)
+    arguments = parsed_beside_etcd(parser, words)
     with tempfile.TemporaryDirectory(prefix="hamgr-bench-") as name:
         found = measured(Path(name), seconds=arguments.seconds, alone=arguments.alone)
     if arguments.json:

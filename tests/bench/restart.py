@@ -5,7 +5,6 @@ all commands; snapshots and compaction happen as they happen. Then a follower, a
 killed with SIGKILL and started again: it is back when it is ready and has applied what the others have.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from statemachine.model import NODES_MAX
+from tests.bench.command import parser_of, told
 from tests.bench.consensus_client import run, send_all
 from tests.bench.consensus_sides import Hamgr
 from tests.bench.idle import KIB_PER_MIB, resident_mib
@@ -125,15 +125,14 @@ def table(found: Found) -> str:
         (f"back in less than {GOAL_S:g} s", most_s < GOAL_S),
         (f"less than {GOAL_MIB:g} MiB", most_mib < GOAL_MIB),
     )
-    lines.append("goals: " + "; ".join(f"{goal}, {'reached' if met else 'MISSED'}" for goal, met in goals))
+    lines.append(told(goals))
     return "\n".join(lines)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tests.bench restart", description=__doc__)
+    parser = parser_of("restart", __doc__)
     parser.add_argument("--commands", type=int, default=COMMANDS)
     parser.add_argument("--nodes", type=int, default=NODES_MAX)
-    parser.add_argument("--json", action="store_true", help="print figures for a program")
     arguments = parser.parse_args(words)
     if not 0 < arguments.nodes <= min(arguments.commands, NODES_MAX):
         parser.error(f"--nodes can be 1 to {min(arguments.commands, NODES_MAX)}: each is one of the commands")
