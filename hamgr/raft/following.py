@@ -15,6 +15,7 @@ from hamgr.raft.protocol.configurations import Configurations
 from hamgr.raft.protocol.membership import Configuration, ReplicaId
 from hamgr.raft.protocol.messages import Message
 from hamgr.raft.protocol.overlap import spare_known_entries
+from hamgr.raft.protocol.raft import LogEntry
 from hamgr.raft.protocol.snapshots import Incoming, Reception, Refused
 from hamgr.raft.store.folder import Folder
 from hamgr.raft.store.journal import LogBroken
@@ -49,10 +50,10 @@ class Following:
             configurations = Configurations(initial, 0)
         else:
             snapshot = self._folder.load()
-            base = self._decode(snapshot.configuration) if snapshot.configuration else initial
+            base = _decode(snapshot.configuration) if snapshot.configuration else initial
             configurations = Configurations(base, snapshot.last[1])
             self._put_in_place(snapshot)
-        self._append_to(configurations, self._core.log[:])
+        _append_to(configurations, self._core.log[:])
         return configurations
 
     def follow(self, sender: ReplicaId, message: Message) -> None:
@@ -66,7 +67,7 @@ class Following:
             self._known_below = None
         taken_back = core.configurations.taken_back(core.log)
         held = [entry for entry in entries if core.log.term_at(entry[1]) == entry[2]]
-        if self._append_to(core.configurations, held) or taken_back:
+        if _append_to(core.configurations, held) or taken_back:
             core.adopt_configuration()
         now = core.now()
         if self._wants_snapshot and core.leader == sender and now - self._asked_at >= ASK_AGAIN_S:
@@ -125,13 +126,13 @@ class Following:
         if index <= core.applied and not (self._wants_snapshot and index > core.log.first):
             raise Refused(f"it ends at entry {index}, and {core.applied} are applied already")
         if snapshot.configuration:
-            configuration = self._decode(snapshot.configuration)
+            configuration = _decode(snapshot.configuration)
         else:  # the file is of format 1: the leader goes by what its log or its settings say, like us
             configuration = core.configurations.at(core.commit)
         self._folder.put_in_force(incoming.path)
         self._put_in_place(snapshot)
         core.configurations = Configurations(configuration, index)
-        self._append_to(core.configurations, core.log[:])
+        _append_to(core.configurations, core.log[:])
         core.counters["snapshots_received"] += 1
         self._wants_snapshot = False
         core.adopt_configuration()
@@ -146,20 +147,23 @@ class Following:
         self._core.library.installed(index)
         self._machine.restore(snapshot.state, index)
 
-    @staticmethod
-    def _append_to(configurations: Configurations, entries: list[tuple[bytes, int, int]]) -> bool:
-        try:
-            return configurations.appended(entries)
-        except membership.BadConfiguration as error:
-            raise LogBroken(
-                f"the log holds a configuration that this version of hamgr cannot read ({error}); upgrade it"
-            ) from error
 
-    @staticmethod
-    def _decode(data: bytes) -> Configuration:
-        try:
-            return membership.decode(data)
-        except membership.BadConfiguration as error:
-            raise LogBroken(
-                f"a snapshot's configuration cannot be read by this version of hamgr ({error}); upgrade it"
-            ) from error
+def _append_to(configurations: Configurations, entries: list[LogEntry]) -> bool:
+    try:
+        return configurations.appended(entries)
+    except membership.BadConfiguration as error:
+        raise _unreadable("the log", error) from error
+
+
+def _decode(data: bytes) -> Configuration:
+    try:
+        return membership.decode(data)
+    except membership.BadConfiguration as error:
+        raise _unreadable("a snapshot", error) from error
+
+
+def _unreadable(holder: str, error: membership.BadConfiguration) -> LogBroken:
+    """Return what stops the replica: who votes is not known any more."""
+    return LogBroken(
+        f"{holder} holds a configuration that this version of hamgr cannot read ({error}); upgrade it"
+    )
