@@ -1,6 +1,18 @@
 import pytest
 
-from tests.hamgr.raft.protocol.kit import THREE, A, B, Clock, Replica, library_clock
+from hamgr.raft.protocol.replication import Replicator
+from tests.hamgr.raft.protocol.kit import (
+    HEARTBEAT_S,
+    THREE,
+    A,
+    B,
+    Clock,
+    FakeLog,
+    FakeRaft,
+    Replica,
+    library_clock,
+)
+from tests.hamgr.raft.protocol.replication_kit import Stored
 
 
 @pytest.fixture
@@ -43,3 +55,28 @@ def follower(replica):
     replica.follow(B, 5, *entries, previous=(1, 0), commit=3)
     replica.take()
     return replica
+
+
+@pytest.fixture
+def raft():
+    """What a replicator stands on: the leader of term 3, with entries 1 to 10."""
+    return FakeRaft(log=FakeLog(*[1] * 9, 3))
+
+
+@pytest.fixture
+def opened():
+    """The snapshots that the replicator has opened."""
+    return []
+
+
+@pytest.fixture
+def replicator(raft, opened):
+    """Of a leader that was elected a moment ago."""
+
+    def source():
+        opened.append(Stored())
+        return opened[-1]
+
+    replicator = Replicator(raft, HEARTBEAT_S, source)
+    replicator.begin()
+    return replicator

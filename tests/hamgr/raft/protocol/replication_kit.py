@@ -1,9 +1,6 @@
-"""A leader that was elected a moment ago, and the answers of its followers."""
+"""The answers of the followers of a leader that was elected a moment ago (`replicator` in conftest)."""
 
-import pytest
-
-from hamgr.raft.protocol.replication import Replicator
-from tests.hamgr.raft.protocol.kit import HEARTBEAT_S, B, FakeLog, FakeRaft
+from tests.hamgr.raft.protocol.kit import B
 
 ROUND_TRIP_S = 0.001
 
@@ -21,29 +18,6 @@ class Stored:
 
     def close(self):
         self.closed = True
-
-
-@pytest.fixture
-def raft():
-    return FakeRaft(log=FakeLog(*[1] * 9, 3))
-
-
-@pytest.fixture
-def opened():
-    return []
-
-
-@pytest.fixture
-def replicator(raft, opened):
-    """Of a leader that was elected a moment ago."""
-
-    def source():
-        opened.append(Stored())
-        return opened[-1]
-
-    replicator = Replicator(raft, HEARTBEAT_S, source)
-    replicator.begin()
-    return replicator
 
 
 def answer(replicator, raft, to, *, success=True, reset=False, index=None, sent_at=None, peer=B):

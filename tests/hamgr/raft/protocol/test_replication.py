@@ -9,14 +9,9 @@ from tests.hamgr.raft.protocol.replication_kit import (
     ROUND_TRIP_S,
     answer,
     caught_up,
-    opened,
     pumped,
-    raft,
     refuse,
-    replicator,
 )
-
-__all__ = ["opened", "raft", "replicator"]  # fixtures
 
 
 def test_a_new_leader_speaks_to_every_member_at_once_and_says_where_it_stands(replicator, raft):

@@ -7,14 +7,9 @@ from tests.hamgr.raft.protocol.kit import HEARTBEAT_S, THREE, B
 from tests.hamgr.raft.protocol.replication_kit import (
     answer,
     caught_up,
-    opened,
     pumped,
-    raft,
     refuse,
-    replicator,
 )
-
-__all__ = ["opened", "raft", "replicator"]  # fixtures
 
 
 @pytest.fixture
