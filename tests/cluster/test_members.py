@@ -110,7 +110,9 @@ def test_a_replaced_replica_that_comes_back_with_its_old_certificate_is_let_in_b
         lambda: any(refused(cluster, name).get("non_members") for name in cluster.names if name != LOST),
     )
     assert led(cluster) == (leader, term)
-    assert cluster.on(LOST, "GET", "/readyz").status == 503
+    cluster.wait(
+        "its own word that it is not ready", lambda: cluster.on(LOST, "GET", "/readyz").status == 503
+    )
     assert [item["name"] for item in cluster.ask("GET", "/v1/replicas").ok()["items"]] == ["r1", "r2"]
 
 
