@@ -22,6 +22,10 @@ class StepSpec:
         retries: How many further attempts follow one that failed.
         retry_delay_s: The wait before the first of them; it doubles each time, to 60 s at most.
         check: Whether the step is read-only; verify verbs contain nothing else.
+        reboot: The step restarts the machine: silence until its time-out is planned, not a failure.
+        notify: Handlers of the same component and verb that run at the end of it when this step changed
+            something, or may have.
+        handler: It runs only when it was notified.
     """
 
     name: str
@@ -30,6 +34,9 @@ class StepSpec:
     retries: int = 0
     retry_delay_s: float = 1.0
     check: bool = False
+    reboot: bool = False
+    notify: tuple[str, ...] = ()
+    handler: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +72,16 @@ class RoleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The whole of `hamgr.yaml` and of every `component.yaml`, checked by the loader."""
+    """The whole of `hamgr.yaml` and of every `component.yaml`, checked by the loader.
+
+    Attributes:
+        secrets: Names of variables whose values are masked wherever output is shown or stored.
+    """
 
     roles: Mapping[str, RoleSpec] = field(default_factory=dict)
     components: Mapping[str, ComponentSpec] = field(default_factory=dict)
     variables: Mapping[str, Value] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,9 @@ class Verb(StrEnum):
     UPGRADE = "upgrade"
     VERIFY = "verify"
     CLEANUP = "cleanup"
+    DRAIN = "drain"
+    """Take the node's load away, so that it can be worked on."""
+    UNDRAIN = "undrain"
 
 
 class StepClass(StrEnum):
