@@ -20,6 +20,8 @@ OUTPUT_BYTES_MAX = 64 * 1024
 """The most of an attempt's output that `AttemptStatus` carries; the tail is kept."""
 SCRIPT_BYTES_MAX = 4 * 1024 * 1024
 """The largest script that may be sent to a node."""
+LOOK_TAIL_BYTES = 1_024
+"""How much of the end of a look's output is kept when its middle is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,22 @@ class LogChunk:
     offset: int
     data: bytes
     complete: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look saw.
+
+    Attributes:
+        exit_code: Of the script; 128 + signal when a signal ended it; None when it was cut off because
+            it printed without end.
+        output: Standard output and error, in order. Where `truncated`, its start and its last
+            `LOOK_TAIL_BYTES`, without what came between.
+    """
+
+    exit_code: int | None
+    output: bytes = b""
+    truncated: bool = False
 
 
 class BackendError(Exception):
@@ -219,6 +237,25 @@ class NodeExecutor(Protocol):
 
         Raises:
             Unreachable, Refused, TimedOut, CommandFailed: while iterating.
+        """
+
+    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+        """Run a script that only looks, beside whatever runs on the node; no attempt, no epoch, no lock.
+
+        Nothing is stored on the node, and the runner need not be there. A script that did not arrive whole
+        is not run at all. After `timeout_s` nobody listens to it any more, and timeout(1), which every
+        coreutils and busybox has, kills it on the node within two seconds; what it put into the background
+        in a session of its own is not found by that. May be run again when the connection is lost, so it
+        must be harmless to repeat.
+
+        Args:
+            script: For /bin/sh, with the environment of a step but for the HAMGR_ variables of an attempt.
+            timeout_s: For all of it, connecting included.
+            output_bytes_max: At least `LOOK_TAIL_BYTES`; more than that is left out (see `Look`).
+
+        Raises:
+            Unreachable, Refused, TimedOut (it looked too long, or its answer was lost), CommandFailed (the
+            script is too long, or what answers runs no scripts).
         """
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from backends.memory.faults import Fault, FaultHook
 from backends.memory.node import MemoryNode
 from backends.ports import (
+    LOOK_TAIL_BYTES,
     SCRIPT_BYTES_MAX,
     AttemptKey,
     AttemptState,
@@ -20,6 +21,7 @@ from backends.ports import (
     CommandFailed,
     Host,
     LogChunk,
+    Look,
     ProbeReport,
     Refused,
     TimedOut,
@@ -151,6 +153,20 @@ class MemoryExecutor:
             offset += len(chunk.data)
             if not chunk.data:
                 await asyncio.sleep(_POLL_S)
+
+    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+        if len(script) > SCRIPT_BYTES_MAX:
+            raise CommandFailed(host.name, f"the script exceeds {SCRIPT_BYTES_MAX} bytes; it was not sent")
+        node, fault = await self._enter(host, "look")
+        duration_s, exit_code, output = node.sight(script)
+        if fault.answer_lost or duration_s >= timeout_s:
+            await asyncio.sleep(timeout_s)
+            raise TimedOut(host.name, f"had not looked in {timeout_s:g} s")
+        await asyncio.sleep(duration_s)
+        if len(output) <= output_bytes_max:
+            return Look(exit_code=exit_code, output=output)
+        head = output[: output_bytes_max - LOOK_TAIL_BYTES]
+        return Look(exit_code=exit_code, output=head + output[-LOOK_TAIL_BYTES:], truncated=True)
 
     async def close(self) -> None:
         self._closed = True

@@ -28,9 +28,17 @@ KILLED = 128 + 9
 Behaviour: TypeAlias = Callable[[AttemptKey, bytes], tuple[float, int, bytes]]
 """From an attempt and its script: how many seconds it takes, its exit code, its output."""
 
+Sight: TypeAlias = Callable[[bytes], tuple[float, int, bytes]]
+"""From the script of a look: how many seconds it takes, its exit code, its output."""
+
 
 def succeed(key: AttemptKey, script: bytes) -> tuple[float, int, bytes]:  # noqa: ARG001 (the shape of a behaviour)
     """Succeed at once, silently."""
+    return 0.0, 0, b""
+
+
+def see_nothing(script: bytes) -> tuple[float, int, bytes]:  # noqa: ARG001 (the shape of a sight)
+    """See nothing, at once."""
     return 0.0, 0, b""
 
 
@@ -65,6 +73,7 @@ class MemoryNode:
     host_key: str = ""
     machine_id: str = ""
     behaviour: Behaviour = succeed
+    sight: Sight = see_nothing
     facts: dict[str, str | int | bool] = field(default_factory=dict)
     up: bool = True
     lets_us_in: bool = True

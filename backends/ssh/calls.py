@@ -41,9 +41,12 @@ Words: TypeAlias = Callable[[], list[str]]
 class Course:
     """What has become of one call so far, and when to give it up."""
 
-    def __init__(self, host: Host, settings: SSHSettings, random: Random, *, deadline: float) -> None:
+    def __init__(
+        self, host: Host, settings: SSHSettings, random: Random, *, deadline: float, again: str
+    ) -> None:
         self.deadline = deadline
         self.sent = False
+        self._again = again
         self._host = host
         self._resume_timeout_s = settings.resume_timeout_s
         self._random = random
@@ -78,7 +81,7 @@ class Course:
     def _given_up(self, failure: Exception) -> BackendError:
         why = failure.message if isinstance(failure, BackendError) else str(failure)
         if self.sent:
-            return TimedOut(self._host.name, f"did not answer ({why}); ask again with the same key")
+            return TimedOut(self._host.name, f"did not answer ({why}); {self._again}")
         return Unreachable(self._host.name, f"no session could be opened: {why}")
 
 
@@ -91,9 +94,9 @@ class Calls:
         self._random = random
         self._kept = KeptSessions()
 
-    def course(self, host: Host, *, deadline: float) -> Course:
-        """Begin a call; `deadline` is on the loop's clock."""
-        return Course(host, self._settings, self._random, deadline=deadline)
+    def course(self, host: Host, *, deadline: float, again: str = "ask again with the same key") -> Course:
+        """Begin a call; `deadline` is on the loop's clock, `again` is the advice when its end is unknown."""
+        return Course(host, self._settings, self._random, deadline=deadline, again=again)
 
     async def call(
         self,

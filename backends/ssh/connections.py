@@ -28,9 +28,10 @@ _CLOSE_TIMEOUT_S = 5.0
 class Lane(Enum):
     """Kinds of commands, each with how many run at once on one connection."""
 
-    RUN = ("run", 4)
+    RUN = ("run", 3)
     FOLLOW = ("follow", 3)
     QUICK = ("quick", 2)
+    LOOK = ("look", 1)
 
     @property
     def places(self) -> int:

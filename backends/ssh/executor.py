@@ -12,6 +12,7 @@ from backends.ports import (
     CommandFailed,
     Host,
     LogChunk,
+    Look,
     ProbeReport,
     TimedOut,
     Unreachable,
@@ -21,6 +22,7 @@ from backends.runner.script import run_words
 from backends.ssh.calls import OUTPUT_BYTES_MARGIN, Calls
 from backends.ssh.connections import Connections, Lane
 from backends.ssh.follow import follow
+from backends.ssh.looks import look
 from backends.ssh.sessions import (
     Finished,
     OutputTooLongError,
@@ -116,6 +118,18 @@ class SSHExecutor:
     async def follow(self, host: Host, key: AttemptKey, *, offset: int) -> AsyncIterator[LogChunk]:
         async for chunk in follow(self._calls, self._connections, self._settings, host, key, offset=offset):
             yield chunk
+
+    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+        if len(script) > SCRIPT_BYTES_MAX:
+            raise CommandFailed(host.name, f"the script exceeds {SCRIPT_BYTES_MAX} bytes; it was not sent")
+        return await look(
+            self._calls,
+            self._connections,
+            host,
+            script,
+            timeout_s=timeout_s,
+            output_bytes_max=output_bytes_max,
+        )
 
     async def close(self) -> None:
         await self._connections.close()

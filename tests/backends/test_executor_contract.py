@@ -47,6 +47,7 @@ FENCED: dict[str, Ask] = {
 VERBS = FENCED | {
     "read_log": lambda executor, host: executor.read_log(host, KEY, offset=0, bytes_max=10),
     "follow": _follow,
+    "look": lambda executor, host: executor.look(host, work(), timeout_s=10, output_bytes_max=4096),
 }
 verbs = pytest.mark.parametrize("verb", VERBS)
 

@@ -53,6 +53,11 @@ def in_memory(_key: AttemptKey, script: bytes) -> tuple[float, int, bytes]:
     return float(words[1]), int(words[2]), words[3].encode()
 
 
+def looked(script: bytes) -> tuple[float, int, bytes]:
+    """See in memory what the script's first line says."""
+    return in_memory(AttemptKey(job="look", step="look", attempt=1), script)
+
+
 class World(Protocol):
     """A node, the executor that reaches it, and what can befall it."""
 
@@ -62,6 +67,9 @@ class World(Protocol):
     host: Host
 
     def launches(self) -> list[str]: ...
+    def traces(self) -> list[str]:
+        """Return whatever the runner keeps on the node."""
+
     async def stop(self) -> None: ...
     async def start(self) -> None: ...
     async def drop_connections(self) -> None: ...
@@ -70,7 +78,9 @@ class World(Protocol):
 
 class MemoryWorld:
     def __init__(self) -> None:
-        self.node = MemoryNode(name="one", behaviour=in_memory, facts={"os": "memory", "cpus": 1})
+        self.node = MemoryNode(
+            name="one", behaviour=in_memory, sight=looked, facts={"os": "memory", "cpus": 1}
+        )
         memory = MemoryExecutor(answer_timeout_s=2.0)
         self.memory = memory
         self.executor: NodeExecutor = memory
@@ -82,6 +92,9 @@ class MemoryWorld:
 
     def launches(self) -> list[str]:
         return [f"{epoch} {key.job} {key.step} {key.attempt}" for epoch, key in self.node.launches]
+
+    def traces(self) -> list[str]:
+        return self.launches()
 
     async def stop(self) -> None:
         self.memory.set_up(self.node, False)
@@ -127,6 +140,11 @@ class _SSHWorld:
 
     def launches(self) -> list[str]:
         return launches_of(self.root)
+
+    def traces(self) -> list[str]:
+        """Return every file of the runner, with its size."""
+        folder = self.root / "var/lib/hamgr"
+        return sorted(f"{path.name} {path.stat().st_size}" for path in folder.rglob("*") if path.is_file())
 
 
 class SandboxWorld(_SSHWorld):
