@@ -11,14 +11,14 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
-from hamgr.jobs import discovery
+from hamgr.jobs import discovery, reviews
 from hamgr.jobs.proposer import NotInCharge
 from hamgr.jobs.worker import TaskWorker, Tools
 from statemachine import work
 from statemachine.commands import FoundCluster
 from statemachine.model import State
 from statemachine.words import TASK_ENDED, JobId, NodeName
-from statemachine.work import Due, ProbeDue
+from statemachine.work import Due, ProbeDue, ReviewDue, TaskDue
 
 LOOP_PAUSE_S = 0.01
 """The least time between two looks at the state: many small changes are one look."""
@@ -82,6 +82,9 @@ class Manager:
         if isinstance(due, ProbeDue):
             self._spawn(group, key, discovery.probe(self._tools, due), None)
             return
+        if isinstance(due, ReviewDue):
+            self._spawn(group, key, reviews.review(self._tools, due.job), None)
+            return
         worker = TaskWorker(
             tools=self._tools,
             job=due.job,
@@ -91,7 +94,7 @@ class Manager:
         self._spawn(group, key, worker.run(), worker)
 
     def _pass_cancel_on(self, state: State, due: Due, running: _Running) -> None:
-        if running.worker is None or isinstance(due, ProbeDue):
+        if running.worker is None or not isinstance(due, TaskDue):
             return
         if state.jobs[due.job].tasks[due.node].cancel:
             running.worker.stopping.set()
@@ -120,7 +123,8 @@ class Manager:
 
     def _unfinished(self, key: tuple[JobId, NodeName]) -> bool:
         job = self._tools.replica.state.jobs.get(key[0])
-        return job is not None and job.tasks[key[1]].state not in TASK_ENDED
+        task = job.tasks.get(key[1]) if job is not None else None
+        return task is not None and task.state not in TASK_ENDED
 
     async def _wait(self, version: int, pause_s: float) -> None:
         """Sleep until the replica's state or leadership changed, or a worker came free; then rest."""
@@ -150,4 +154,6 @@ class Manager:
 
 
 def _key(due: Due) -> tuple[JobId, NodeName]:
+    if isinstance(due, ReviewDue):
+        return due.job, NodeName("")
     return due.job, due.task if isinstance(due, ProbeDue) else due.node

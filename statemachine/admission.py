@@ -6,29 +6,27 @@ that is broken.
 
 from collections.abc import Callable
 
-from statemachine import inventory, lifecycle, requirements, targets
+from statemachine import blocking, inventory, requirements, rollout, targets
+from statemachine.blocking import ALLOWED
 from statemachine.commands import SubmitJob
 from statemachine.draft import Draft
-from statemachine.lifecycle import Trigger
-from statemachine.model import JOBS_RUNNING_MAX, TASKS_MAX, Node
+from statemachine.model import JOBS_RUNNING_MAX, TASKS_MAX, Job, Node
 from statemachine.outcomes import Reason, Rejected
 from statemachine.plans import role_steps
-from statemachine.words import Digest, JobKind, Phase, Presence, Status, Verb
-
-_ALLOWED: dict[JobKind, tuple[Status, ...]] = {
-    JobKind.COMMISSION: lifecycle.allowed_from(Trigger.COMMISSION),
-    JobKind.UPGRADE: lifecycle.allowed_from(Trigger.UPGRADE),
-    JobKind.DECOMMISSION: lifecycle.allowed_from(Trigger.DECOMMISSION),
-    JobKind.VERIFY: tuple(status for status in Status if status in lifecycle.IN_SERVICE),
-}
+from statemachine.rollout import PRIORITY_MAX
+from statemachine.words import Digest, JobKind, Phase, Presence, Verb
 
 
-def bad_numbers(draft: Draft, max_parallel: int, max_failed: int | None) -> Rejected | None:
+def bad_numbers(draft: Draft, max_parallel: int, max_failed: int | None, priority: int) -> Rejected | None:
     """Refuse numbers out of bounds, and one job too many."""
     if not 0 <= max_parallel <= TASKS_MAX:
         return inventory.invalid(f"max_parallel must be between 1 and {TASKS_MAX}, not {max_parallel}")
     if max_failed is not None and not 0 <= max_failed <= TASKS_MAX:
         return inventory.invalid(f"max_failed must be between 0 and {TASKS_MAX}, not {max_failed}")
+    if not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
+        return inventory.invalid(
+            f"priority must be between -{PRIORITY_MAX} and {PRIORITY_MAX}, not {priority}"
+        )
     if len(draft.running) >= JOBS_RUNNING_MAX:
         return Rejected(
             reason=Reason.LIMIT,
@@ -36,6 +34,16 @@ def bad_numbers(draft: Draft, max_parallel: int, max_failed: int | None) -> Reje
             hint="wait for one to end, or cancel one",
         )
     return None
+
+
+def bad_rollout(command: SubmitJob, nodes: int) -> Rejected | None:
+    """Refuse a strategy that contradicts itself or does not fit so many nodes."""
+    wrong = rollout.problems(
+        command.rollout, nodes=nodes, max_parallel=command.max_parallel, max_failed=command.max_failed
+    )
+    if not wrong:
+        return None
+    return inventory.invalid("; ".join(wrong), hint="nothing was begun; mend the strategy and ask again")
 
 
 def chosen(draft: Draft, command: SubmitJob) -> list[Node] | Rejected:
@@ -66,27 +74,21 @@ def chosen(draft: Draft, command: SubmitJob) -> list[Node] | Rejected:
 
 
 def not_now(draft: Draft, command: SubmitJob, nodes: list[Node]) -> Rejected | None:
-    """Refuse nodes that are held, in the wrong status, cordoned or out of reach."""
+    """Refuse nodes in the wrong status, cordoned or out of reach; those that are locked are judged later."""
 
     def refuse(
         reason: Reason, says: Callable[[Node], str], broken: Callable[[Node], bool], hint: str
     ) -> Rejected | None:
-        bad = [node for node in nodes if broken(node)]
+        bad = [node for node in nodes if not node.job and broken(node)]
         if not bad:
             return None
         message = "; ".join(f"{node.name} {says(node)}" for node in bad)
         return Rejected(reason=reason, message=message, offenders=tuple(n.name for n in bad), hint=hint)
 
-    allowed = _ALLOWED[command.kind]
+    allowed = ALLOWED[command.kind]
     statuses = ", ".join(allowed)
     return (
         refuse(
-            Reason.BUSY,
-            lambda n: f"is held by job {n.job}",
-            lambda n: bool(n.job),
-            "wait for that job, or cancel it",
-        )
-        or refuse(
             Reason.WRONG_STATUS,
             lambda n: f"is {n.status}",
             lambda n: n.status not in allowed,
@@ -104,6 +106,22 @@ def not_now(draft: Draft, command: SubmitJob, nodes: list[Node]) -> Rejected | N
             lambda n: n.presence is Presence.UNREACHABLE,
             "bring it back and run `hamgr discover ADDRESS`, or leave it out",
         )
+    )
+
+
+def still_possible(draft: Draft, job: Job) -> Rejected | None:
+    """Refuse a job that was made from another one, naming the nodes on which it could not begin."""
+    bad = [
+        (name, why)
+        for name, task in job.tasks.items()
+        if (why := blocking.unfit(draft.view, job, task, draft.at))
+    ]
+    if not bad:
+        return None
+    message = "; ".join(f"{name}: {why}" for name, why in bad)
+    hint = "bring them into a state in which that is possible, or ask for the others by name"
+    return Rejected(
+        reason=Reason.WRONG_STATUS, message=message, offenders=tuple(name for name, _ in bad), hint=hint
     )
 
 
@@ -171,6 +189,7 @@ def breaks_requirement(
     draft: Draft, command: SubmitJob, nodes: list[Node], bundle: Digest
 ) -> Rejected | None:
     """Refuse what would leave nodes in service without what their role requires."""
+    hint = ""
     if command.kind is JobKind.COMMISSION:
         added = {node.name: command.role or node.role for node in nodes}
         broken = requirements.refusal_of_addition(draft.before, added, bundle)
@@ -178,10 +197,16 @@ def breaks_requirement(
         broken = requirements.refusal_of_removal(draft.before, [node.name for node in nodes])
     elif command.kind is JobKind.UPGRADE:
         broken = requirements.refusal_of_upgrade(draft.before, nodes, bundle)
+        if not broken and not command.rollout.below_minimum:
+            broken = requirements.refusal_of_stops(draft.before, nodes)
+            hint = "put one more into service first, or accept the gap: --below-minimum"
     else:
         return None
     if not broken:
         return None
     return Rejected(
-        reason=Reason.REQUIREMENT, message="; ".join(broken), offenders=tuple(node.name for node in nodes)
+        reason=Reason.REQUIREMENT,
+        message="; ".join(broken),
+        offenders=tuple(node.name for node in nodes),
+        hint=hint,
     )

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
+from statemachine.rollout import Rollout
 from statemachine.words import Digest, JobId, JobKind, NodeName, Presence, RequestId, Scalar, Value
 
 
@@ -121,8 +122,8 @@ class SubmitJob(_Command):
         nodes: Names, exactly; or
         selector: `targets` grammar (`*` means every node).
         bundle: Empty means the current one.
-        max_failed: None takes the kind's own rule: an upgrade stops at the first failed wave, the others
-            go on.
+        max_failed: None takes the kind's own rule: an upgrade stops at the first failure, the others go on.
+        priority: -100 to 100; of two jobs that want a node, the higher one is first.
     """
 
     kind: JobKind
@@ -134,6 +135,8 @@ class SubmitJob(_Command):
     max_parallel: int = 0
     max_failed: int | None = None
     reason: str = ""
+    rollout: Rollout = field(default_factory=Rollout)
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +162,65 @@ class CancelJob(_Command):
 
     job: JobId
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseJob(_Command):
+    """Begin no further task of a job; what runs on nodes goes on to its end."""
+
+    job: JobId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeJob(_Command):
+    """Let a paused, failing or stalled job go on; the failures so far count no more."""
+
+    job: JobId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteJob(_Command):
+    """Say that the canaries of a job are good, so that the other nodes follow."""
+
+    job: JobId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryJob(_Command):
+    """Do an ended job again, on the nodes where it failed.
+
+    Attributes:
+        unfinished: Also on those that were skipped or cancelled.
+    """
+
+    job: JobId
+    unfinished: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertJob(_Command):
+    """Bring the nodes where an ended job succeeded back to what they were, the newest first."""
+
+    job: JobId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewJob(_Command):
+    """Look at the clock for a job: its windows, its start, its progress deadline.
+
+    Attributes:
+        open_until: When the window that is open at `at` closes; None when none is open.
+        opens_at: When the next one opens; None when none ever does, or the job has none.
+    """
+
+    job: JobId
+    open_until: float | None = None
+    opens_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +301,12 @@ Command: TypeAlias = (
     | SubmitJob
     | SubmitDiscovery
     | CancelJob
+    | PauseJob
+    | ResumeJob
+    | PromoteJob
+    | RetryJob
+    | RevertJob
+    | ReviewJob
     | ReportSighting
     | ReportSilence
     | ClaimTask

@@ -76,7 +76,9 @@ def _make_room(bundles: dict[Digest, Bundle], state: State) -> None:
     """Drop the oldest bundles that no node, running job or `current_bundle` needs, until one more fits."""
     used = {state.current_bundle}
     used |= {digest for node in state.nodes.values() for digest in (node.bundle, node.last_good)}
-    used |= {state.jobs[job].bundle for job in state.running}
+    for job in (state.jobs[job] for job in state.running):
+        used |= {job.bundle}
+        used |= {digest for task in job.tasks.values() for digest in (task.bundle, task.bundle_before)}
     for digest in [digest for digest in bundles if digest not in used]:
         if len(bundles) < BUNDLES_MAX:
             return

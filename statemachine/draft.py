@@ -66,6 +66,11 @@ class Draft:
         self.changed_nodes.add(name)
         del self._own_nodes()[name]
 
+    def next_job_id(self) -> JobId:
+        """Return the name of one more job."""
+        self._changed["job_count"] = self._changed.get("job_count", self.before.job_count) + 1
+        return JobId(f"j-{self._changed['job_count']}")
+
     def put_job(self, job: Job) -> Job:
         """Store `job` as changed by this command."""
         changed = replace(job, index=self.index)

@@ -1,21 +1,14 @@
-"""Rules for asking: submitting and cancelling jobs; `admission` says what is refused."""
+"""Rules for asking: submitting jobs and ending them; `admission` says what is refused."""
 
 from dataclasses import replace
 
-from statemachine import admission, inventory, requirements, waves
+from statemachine import admission, gates, inventory, requirements, waves
 from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
 from statemachine.draft import Draft
 from statemachine.manifest import Manifest
 from statemachine.model import TASKS_MAX, Job, Node, Task
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.words import (
-    Digest,
-    JobId,
-    JobKind,
-    JobState,
-    NodeName,
-    TaskState,
-)
+from statemachine.words import Digest, JobId, JobKind, JobState, NodeName, TaskState
 
 PARALLEL_DEFAULT = 32
 PROBES_PARALLEL_DEFAULT = 64
@@ -26,12 +19,12 @@ UPGRADE_WAVES_DEFAULT = 10
 def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
     if command.kind is JobKind.DISCOVER:
         return inventory.invalid("a discover job is submitted with addresses, not with nodes")
-    if refusal := admission.bad_numbers(draft, command.max_parallel, command.max_failed):
+    if refusal := admission.bad_numbers(draft, command.max_parallel, command.max_failed, command.priority):
         return refusal
     nodes = admission.chosen(draft, command)
     if isinstance(nodes, Rejected):
         return nodes
-    if refusal := admission.not_now(draft, command, nodes):
+    if refusal := admission.bad_rollout(command, len(nodes)) or admission.not_now(draft, command, nodes):
         return refusal
     bundle = admission.bundle_for(draft, command)
     if isinstance(bundle, Rejected):
@@ -41,10 +34,9 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
     ):
         return refusal
     ordered = _in_order(draft, command, nodes, bundle)
-    parallel = command.max_parallel or _parallel(command.kind, len(ordered))
-    max_failed = 0 if command.max_failed is None and command.kind is JobKind.UPGRADE else command.max_failed
+    parallel = _parallel(command, len(ordered))
     job = Job(
-        id=_next_id(draft),
+        id=draft.next_job_id(),
         kind=command.kind,
         actor=command.actor,
         reason=command.reason,
@@ -52,17 +44,19 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         role=command.role,
         variables=command.variables,
         max_parallel=parallel,
-        max_failed=max_failed,
-        tasks={node.name: Task(node=node.name, wave=i // parallel) for i, node in enumerate(ordered)},
+        max_failed=_budget(command, len(ordered)),
+        rollout=command.rollout,
+        priority=command.priority,
+        tasks=waves.arranged(ordered, command.rollout, parallel),
+        holds=gates.holds_at_first(command.rollout.windows, command.rollout.start_at, command.at),
         submitted_at=command.at,
+        progressed_at=command.at,
     )
-    for node in ordered:
-        draft.put_node(replace(node, job=job.id))
-    return _accept(draft, job)
+    return waves.take_up(draft, job)
 
 
 def submit_discovery(draft: Draft, command: SubmitDiscovery) -> Outcome:
-    if refusal := admission.bad_numbers(draft, command.max_parallel, None):
+    if refusal := admission.bad_numbers(draft, command.max_parallel, None, 0):
         return refusal
     if refusal := inventory.bad_labels(dict(command.labels)):
         return refusal
@@ -76,7 +70,7 @@ def submit_discovery(draft: Draft, command: SubmitDiscovery) -> Outcome:
             hint="split the range",
         )
     job = Job(
-        id=_next_id(draft),
+        id=draft.next_job_id(),
         kind=JobKind.DISCOVER,
         actor=command.actor,
         reason=command.reason,
@@ -88,7 +82,7 @@ def submit_discovery(draft: Draft, command: SubmitDiscovery) -> Outcome:
         labels={key: value for key, value in command.labels.items() if value},
         submitted_at=command.at,
     )
-    return _accept(draft, job)
+    return waves.take_up(draft, job)
 
 
 def cancel_job(draft: Draft, command: CancelJob) -> Outcome:
@@ -102,6 +96,7 @@ def cancel_job(draft: Draft, command: CancelJob) -> Outcome:
             offenders=(job.id,),
         )
     draft.event("job.cancelled", job.id, command.reason or "an operator cancelled it", job=job.id)
+    draft.put_job(replace(job, holds=()))
     for task in job.tasks.values():
         if task.state is TaskState.QUEUED:
             waves.end_task(draft, job.id, task, TaskState.CANCELLED)
@@ -120,25 +115,27 @@ def no_such_job(job: JobId) -> Rejected:
     )
 
 
-def _next_id(draft: Draft) -> JobId:
-    return JobId(f"j-{draft.before.job_count + 1}")
+def _parallel(command: SubmitJob, count: int) -> int:
+    """Return the size of a wave."""
+    if command.max_parallel:
+        return command.max_parallel
+    if command.rollout.max_parallel_percent:
+        return max(1, count * command.rollout.max_parallel_percent // 100)
+    return -(-count // UPGRADE_WAVES_DEFAULT) if command.kind is JobKind.UPGRADE else PARALLEL_DEFAULT
 
 
-def _accept(draft: Draft, job: Job) -> Accepted:
-    draft.set(job_count=draft.before.job_count + 1)
-    draft.put_job(job)
-    draft.running = (*draft.running, job.id)
-    draft.event("job.submitted", job.id, f"{job.kind} of {len(job.tasks)}", job=job.id)
-    waves.settle(draft, job.id)
-    return Accepted(index=draft.index, ref=job.id)
-
-
-def _parallel(kind: JobKind, count: int) -> int:
-    return -(-count // UPGRADE_WAVES_DEFAULT) if kind is JobKind.UPGRADE else PARALLEL_DEFAULT
+def _budget(command: SubmitJob, count: int) -> int | None:
+    """Return how many nodes may fail."""
+    if command.rollout.max_failed_percent is not None:
+        return count * command.rollout.max_failed_percent // 100
+    if command.max_failed is None and command.kind is JobKind.UPGRADE:
+        return 0
+    return command.max_failed
 
 
 def _in_order(draft: Draft, command: SubmitJob, nodes: list[Node], bundle: Digest) -> list[Node]:
-    """Put what others require first; a decommission takes it last."""
+    """Put what others require first, and a decommission last; then one failure domain after another."""
+    domain = command.rollout.domain
 
     def rank(node: Node) -> int:
         stored = draft.before.bundles.get(bundle or node.bundle)
@@ -146,4 +143,4 @@ def _in_order(draft: Draft, command: SubmitJob, nodes: list[Node], bundle: Diges
         return requirements.rank(manifest, command.role or node.role)
 
     sign = -1 if command.kind is JobKind.DECOMMISSION else 1
-    return sorted(nodes, key=lambda node: (sign * rank(node), node.name))
+    return sorted(nodes, key=lambda node: (sign * rank(node), node.labels.get(domain, ""), node.name))

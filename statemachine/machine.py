@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from statemachine import codec, configuration, inventory, jobs, requests, tasks, waves, words
+from statemachine import codec, configuration, control, inventory, jobs, requests, tasks, waves, words
 from statemachine.commands import (
     AddNode,
     Barrier,
@@ -23,9 +23,15 @@ from statemachine.commands import (
     FinishAttempt,
     ForgetNode,
     FoundCluster,
+    PauseJob,
+    PromoteJob,
     ReportPresence,
     ReportSighting,
     ReportSilence,
+    ResumeJob,
+    RetryJob,
+    RevertJob,
+    ReviewJob,
     SetGlobals,
     SetMaintenance,
     StartAttempt,
@@ -95,7 +101,7 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
         case ForgetNode():
             return _then_settle(draft, inventory.forget_node(draft, command))
         case ReportPresence():
-            return inventory.report_presence(draft, command)
+            return _then_settle(draft, inventory.report_presence(draft, command))
         case SetGlobals():
             return configuration.set_globals(draft, command)
         case CommitBundle():
@@ -106,6 +112,18 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return jobs.submit_discovery(draft, command)
         case CancelJob():
             return jobs.cancel_job(draft, command)
+        case PauseJob():
+            return control.pause_job(draft, command)
+        case ResumeJob():
+            return control.resume_job(draft, command)
+        case PromoteJob():
+            return control.promote_job(draft, command)
+        case RetryJob():
+            return control.retry_job(draft, command)
+        case RevertJob():
+            return control.revert_job(draft, command)
+        case ReviewJob():
+            return control.review_job(draft, command)
         case ReportSighting():
             return tasks.report_sighting(draft, command)
         case ReportSilence():
@@ -136,4 +154,4 @@ def _service_changed(draft: Draft) -> bool:
 
 def _service(nodes: Mapping[NodeName, Node], name: NodeName) -> tuple[object, ...]:
     node = nodes.get(name)
-    return (node.status, node.maintenance, node.role, node.bundle) if node else ()
+    return (node.status, node.maintenance, node.role, node.bundle, node.presence, node.job) if node else ()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from statemachine.manifest import Bundle
+from statemachine.rollout import Hold, Rollout
 from statemachine.words import (
     Digest,
     Ending,
@@ -91,7 +92,7 @@ class Node:
         host_key: Pinned public key in OpenSSH form; empty before it was discovered.
         machine_id: machine-id(5); empty before it was discovered.
         epoch: The fence: the highest number under which anybody was sent to the node.
-        job: The job that holds the node; empty when it is free.
+        job: The lock: the job whose task is at work on the node; empty when it is free.
         bundle: What the node was last configured with, whole or in part.
         last_good: The bundle that last passed verify; a failed upgrade returns to it.
         returns_to: The status that a failed upgrade gives back.
@@ -165,6 +166,10 @@ class Task:
         not_before: No launch earlier than this (back-off after a failed attempt).
         cancel: An operator asked for the task to end.
         failure: Why the work failed, kept while the undo runs.
+        bundle: What this task configures with, where that is not the job's bundle.
+        bundle_before: The node's last good bundle when the task began; a revert goes back to it.
+        proving_since: When the first proof of this task began; the healthy deadline counts from it.
+        notified: Handlers that are to run at the end of their component's verb, as `component/handler`.
     """
 
     node: NodeName
@@ -185,6 +190,10 @@ class Task:
     ended_at: float = 0.0
     error: str = ""
     results: tuple[Result, ...] = ()
+    bundle: Digest = Digest("")
+    bundle_before: Digest = Digest("")
+    proving_since: float = 0.0
+    notified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +205,17 @@ class Job:
         role: The role that a commission gives; empty when each node has its own.
         variables: The request's layer of variables.
         max_parallel: Size of a wave.
-        max_failed: A wave that ends with more failures than this stops the job; None never does.
+        max_failed: The budget: one failure more and no further task begins; None for no limit.
+        rollout: The strategy.
+        priority: Of two jobs that want a node, the higher one is first; then the older one.
+        holds: Why no further task begins now, one of a kind; empty when nothing holds the job.
+        forgiven: Failures that an operator has seen and resumed after; they count no more.
+        promoted: The canaries were promoted.
+        failing: Why the job stopped early; empty when it did not.
+        progressed_at: When a task ended last, or an operator let the job go on.
+        window_until: When the open window closes, or the next one opens; 0 before anybody has looked.
+        retry_of: The job whose failed nodes this one tries again.
+        revert_of: The job that this one undoes.
         tasks: By node, in the order of the waves. A discover job's are keyed by `address:port`.
         endpoints: What a discover job probes, by task.
         sweep: A discover job that was given a range: silence is not a failure.
@@ -223,6 +242,16 @@ class Job:
     ended_at: float = 0.0
     error: str = ""
     index: int = 0
+    rollout: Rollout = field(default_factory=Rollout)
+    priority: int = 0
+    holds: tuple[Hold, ...] = ()
+    forgiven: int = 0
+    promoted: bool = False
+    failing: str = ""
+    progressed_at: float = 0.0
+    window_until: float = 0.0
+    retry_of: JobId = JobId("")
+    revert_of: JobId = JobId("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

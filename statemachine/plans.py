@@ -5,6 +5,9 @@ upgrade       WORK upgrade verbs, VERIFY; after a failure UNDO with the upgrade 
               bundle, REVERIFY with its verify verbs
 verify        VERIFY against the bundle that the node is configured with
 decommission  WORK cleanup verbs, last component first
+
+Where the strategy wants nodes to be healthy for a while, SOAK proves them once more after VERIFY.
+A handler is a step that is owed only when a step before it has notified it.
 """
 
 from collections.abc import Iterator
@@ -15,6 +18,8 @@ from statemachine.manifest import Manifest, RoleSpec, StepSpec
 from statemachine.model import Job, Node, State, Task
 from statemachine.words import Digest, JobKind, Phase, Verb
 
+PROOFS = frozenset({Phase.VERIFY, Phase.SOAK, Phase.REVERIFY})
+"""Phases that look and change nothing."""
 PHASES: dict[JobKind, tuple[Phase, ...]] = {
     JobKind.COMMISSION: (Phase.WORK, Phase.VERIFY),
     JobKind.UPGRADE: (Phase.WORK, Phase.VERIFY),
@@ -22,7 +27,7 @@ PHASES: dict[JobKind, tuple[Phase, ...]] = {
     JobKind.DECOMMISSION: (Phase.WORK,),
     JobKind.DISCOVER: (),
 }
-"""The way to success."""
+"""The way to success, but for `SOAK` (see `way`)."""
 UNDO_PHASES: dict[JobKind, tuple[Phase, ...]] = {
     JobKind.COMMISSION: (Phase.UNDO,),
     JobKind.UPGRADE: (Phase.UNDO, Phase.REVERIFY),
@@ -39,15 +44,29 @@ class PlannedStep:
 
     Attributes:
         key: Its name on the node and in results, unique within the task.
+        place: Its place among the steps of its phase, from 0.
         bundle: Where its body is.
     """
 
     key: str
+    place: int
     phase: Phase
     bundle: Digest
     component: str
     verb: Verb
     spec: StepSpec
+
+
+def way(job: Job) -> tuple[Phase, ...]:
+    """Return the phases of `job` on its way to success."""
+    phases = PHASES[job.kind]
+    soaks = job.rollout.min_healthy_s > 0 and job.kind in (JobKind.COMMISSION, JobKind.UPGRADE)
+    return (*phases, Phase.SOAK) if soaks else phases
+
+
+def wanted_bundle(job: Job, task: Task | None) -> Digest:
+    """Return the bundle that `job` is to bring a node to; empty where each node has its own."""
+    return task.bundle if task is not None and task.bundle else job.bundle
 
 
 def role_of(job: Job, node: Node) -> str:
@@ -61,11 +80,11 @@ def bundle_of(job: Job, node: Node, phase: Phase) -> Digest:
         return node.bundle
     if job.kind is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
         return node.last_good
-    return job.bundle
+    return wanted_bundle(job, job.tasks.get(node.name))
 
 
 def _verb(kind: JobKind, phase: Phase) -> Verb:
-    if phase in (Phase.VERIFY, Phase.REVERIFY):
+    if phase in PROOFS:
         return Verb.VERIFY
     if kind is JobKind.UPGRADE:
         return Verb.UPGRADE
@@ -85,7 +104,7 @@ def steps(state: State, job: Job, node: Node, phase: Phase) -> tuple[PlannedStep
 
 def _content(state: State, job: Job, node: Node, phase: Phase) -> tuple[Manifest, Digest, RoleSpec] | None:
     """Return what `phase` runs: manifest, bundle and role; None when there is no such thing."""
-    if phase not in PHASES[job.kind] and phase not in UNDO_PHASES[job.kind]:
+    if phase not in way(job) and phase not in UNDO_PHASES[job.kind]:
         return None
     digest = bundle_of(job, node, phase)
     bundle = state.bundles.get(digest)
@@ -114,11 +133,13 @@ def _planned(
     digest: Digest, verb: Verb, phase: Phase, place: int, component: str, spec: StepSpec
 ) -> PlannedStep:
     key = f"{phase}.{place:02d}.{component}.{spec.name}"
-    return PlannedStep(key=key, phase=phase, bundle=digest, component=component, verb=verb, spec=spec)
+    return PlannedStep(
+        key=key, place=place, phase=phase, bundle=digest, component=component, verb=verb, spec=spec
+    )
 
 
 def owed_step(state: State, job: Job, task: Task) -> PlannedStep | None:
-    """Return the step that `task` owes next; None when its phase has no such step."""
+    """Return the step that `task` owes next, past handlers that nobody notified; None when there is none."""
     node = state.nodes.get(task.node)
     if node is None:
         return None
@@ -127,9 +148,15 @@ def owed_step(state: State, job: Job, task: Task) -> PlannedStep | None:
         return None
     manifest, digest, role = found
     verb = _verb(job.kind, task.phase)
-    for component, spec in islice(_specs(manifest, role, verb), task.cursor, None):
-        return _planned(digest, verb, task.phase, task.cursor, component, spec)
+    for place, (component, spec) in islice(enumerate(_specs(manifest, role, verb)), task.cursor, None):
+        if not spec.handler or handler_key(component, spec.name) in task.notified:
+            return _planned(digest, verb, task.phase, place, component, spec)
     return None
+
+
+def handler_key(component: str, handler: str) -> str:
+    """Return how a task remembers that a handler was notified."""
+    return f"{component}/{handler}"
 
 
 def result_key(step: PlannedStep, task: Task) -> str:

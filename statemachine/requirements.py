@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from statemachine.lifecycle import COUNTED
+from statemachine.lifecycle import COUNTED, IN_SERVICE
 from statemachine.manifest import Manifest, RoleSpec
 from statemachine.model import Node, State
 from statemachine.plans import role_of
-from statemachine.words import Digest, NodeName, Status
+from statemachine.words import Digest, NodeName, Presence, Status
 
 Breaches: TypeAlias = dict[tuple[str, str], tuple[int, int]]
 """(role, required role) -> (how many there are, how many are needed)."""
@@ -140,6 +140,46 @@ def waits_to_leave(state: State, present: Census, node: Node) -> list[str]:
     rest = present.copy()
     rest[member] -= 1
     return _worsened(breaches(state, present), breaches(state, rest))
+
+
+def at_work(state: State) -> Census:
+    """Count the nodes that do their role's work now: in service, within reach and not in maintenance."""
+    return Counter(
+        Member(role=node.role, bundle=node.bundle) for node in state.nodes.values() if serves(node)
+    )
+
+
+def serves(node: Node) -> bool:
+    """Return whether others can lean on `node` now."""
+    return (
+        node.status in IN_SERVICE and node.presence is not Presence.UNREACHABLE and node.maintenance is None
+    )
+
+
+def waits_to_stop(state: State, working: Census, node: Node) -> list[str]:
+    """Return what would be missing while `node` is out of work for a while; empty when it may stop now.
+
+    Args:
+        working: See `at_work`.
+    """
+    if not serves(node):
+        return []
+    rest = working.copy()
+    rest[Member(role=node.role, bundle=node.bundle)] -= 1
+    return _worsened(breaches(state, working), breaches(state, rest))
+
+
+def refusal_of_stops(state: State, nodes: Iterable[Node]) -> list[str]:
+    """Return what would be missing whenever one of the nodes stops, however well all others are."""
+    counted = census(state)
+    there = breaches(state, counted)
+    found: dict[str, None] = {}
+    for node in nodes:
+        if node.status in COUNTED:
+            rest = counted.copy()
+            rest[Member(role=node.role, bundle=node.bundle)] -= 1
+            found.update(dict.fromkeys(_worsened(there, breaches(state, rest))))
+    return list(found)
 
 
 def rank(manifest: Manifest, role: str) -> int:

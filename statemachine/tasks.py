@@ -34,6 +34,8 @@ LOST_MAX = 3
 RETRIES_MAX = 32
 """More are not granted: all results of a step must fit into `RESULTS_MAX`, or nobody could count them."""
 RETRY_DELAY_S_MAX = 60.0
+PROOFS_MAX = 32
+"""How often at most a node is looked at until its healthy deadline: all of it must fit into `RESULTS_MAX`."""
 _WITHOUT_LAUNCH = frozenset({Ending.UNREACHABLE, Ending.REFUSED, Ending.CANCELLED, Ending.NOT_RUN})
 """What can be said of an attempt that was not announced."""
 CLAIM_TRIGGERS = {
@@ -79,11 +81,18 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
     if task.state is TaskState.QUEUED:
         if not waves.may_begin(draft.before, job, task):
             return _stale(f"job {job.id} on {node.name} may not begin yet", node.name)
-        node = replace(node, returns_to=node.status)
-        draft.put_node(node)
+        node = draft.put_node(replace(node, returns_to=node.status, job=job.id))
         if trigger := CLAIM_TRIGGERS.get(job.kind):
             node = draft.move(node.name, trigger, job=job.id)
-        task = replace(task, state=TaskState.RUNNING, phase=plans.PHASES[job.kind][0], started_at=draft.at)
+        first = plans.way(job)[0]
+        task = replace(
+            task,
+            state=TaskState.RUNNING,
+            phase=first,
+            started_at=draft.at,
+            bundle_before=node.last_good,
+            proving_since=draft.at if first is Phase.VERIFY else 0.0,
+        )
         draft.event("task.started", node.name, f"{job.kind} by {command.claimant}", job=job.id)
     else:
         draft.event("task.claimed", node.name, f"taken over by {command.claimant}", job=job.id)
@@ -136,11 +145,16 @@ def finish_attempt(draft: Draft, command: FinishAttempt) -> Outcome:
     if not launched and result.ending not in _WITHOUT_LAUNCH:
         return _stale(f"{result.step}/{result.attempt} on {task.node} was never announced", task.node)
     result = replace(result, started_at=task.launched_at or command.at, ended_at=command.at)
-    task = replace(task, results=(*task.results, result)[-RESULTS_MAX:], launched_at=None)
+    task = replace(
+        task,
+        results=(*task.results, result)[-RESULTS_MAX:],
+        launched_at=None,
+        notified=_notified(task, planned, result, launched=launched),
+    )
     draft.put_task(job.id, task)
     draft.event("task.step", task.node, f"{result.step}/{result.attempt} {describe(result)}", job=job.id)
     if result.passed:
-        _pass(draft, job, task)
+        _pass(draft, job, task, planned)
     elif result.ending in (Ending.UNREACHABLE, Ending.REFUSED):
         _out_of_reach(draft, job, task, result, launched=launched)
     elif result.ending is Ending.CANCELLED:
@@ -155,6 +169,14 @@ def finish_attempt(draft: Draft, command: FinishAttempt) -> Outcome:
         _failed(draft, job, task, planned, result)
     _enter(draft, job.id, task.node)
     return Accepted(index=draft.index, ref=task.node, epoch=task.epoch)
+
+
+def _notified(task: Task, planned: PlannedStep, result: Result, *, launched: bool) -> tuple[str, ...]:
+    """Return the handlers that are to run now: of a step that changed something, or may have."""
+    if not planned.spec.notify or not launched or (result.passed and result.changed is False):
+        return task.notified
+    named = (plans.handler_key(planned.component, handler) for handler in planned.spec.notify)
+    return tuple(dict.fromkeys((*task.notified, *named)))
 
 
 def _bounded(result: Result) -> Result:
@@ -182,11 +204,12 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
             job = draft.jobs[job_id]
             task = job.tasks[name]
             continue
-        way = plans.PHASES[job.kind] if task.phase in plans.PHASES[job.kind] else plans.UNDO_PHASES[job.kind]
+        forward = plans.way(job)
+        way = forward if task.phase in forward else plans.UNDO_PHASES[job.kind]
         rest = way[way.index(task.phase) + 1 :]
         if rest:
-            draft.put_task(job_id, replace(task, phase=rest[0], cursor=0, attempt=1, not_before=0.0))
-        elif task.phase in plans.PHASES[job.kind]:
+            draft.put_task(job_id, _begun(draft, job, task, rest[0]))
+        elif task.phase in forward:
             undo.succeed(draft, job, task)
         else:
             undo.undone(draft, job, task)
@@ -195,8 +218,22 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
     waves.settle(draft, job_id)
 
 
-def _pass(draft: Draft, job: Job, task: Task) -> None:
-    task = replace(task, cursor=task.cursor + 1, attempt=1, checking=False, not_before=0.0)
+def _begun(draft: Draft, job: Job, task: Task, phase: Phase) -> Task:
+    """Return `task` at the beginning of its next phase."""
+    soak_s = job.rollout.min_healthy_s if phase is Phase.SOAK else 0.0
+    return replace(
+        task,
+        phase=phase,
+        cursor=0,
+        attempt=1,
+        not_before=draft.at + soak_s if soak_s else 0.0,
+        proving_since=draft.at if phase is Phase.VERIFY else task.proving_since,
+        notified=(),
+    )
+
+
+def _pass(draft: Draft, job: Job, task: Task, planned: PlannedStep) -> None:
+    task = replace(task, cursor=planned.place + 1, attempt=1, checking=False, not_before=0.0)
     draft.put_task(job.id, task)
     node = draft.nodes[task.node]
     if node.presence is not Presence.REACHABLE:
@@ -222,8 +259,24 @@ def _failed(draft: Draft, job: Job, task: Task, planned: PlannedStep, result: Re
     if failures <= min(planned.spec.retries, RETRIES_MAX) and not stopping:
         delay_s = min(planned.spec.retry_delay_s * 2 ** min(failures - 1, 16), RETRY_DELAY_S_MAX)
         _again(draft, job, task, delay_s=delay_s)
+    elif not stopping and (patience_s := _patience_s(draft, job, task)):
+        _again(draft, job, task, delay_s=patience_s)
     else:
         undo.fail_phase(draft, job, task, f"{planned.key} {describe(result)}")
+
+
+def _patience_s(draft: Draft, job: Job, task: Task) -> float:
+    """Return after how long a failed proof is tried once more; 0 when the healthy deadline is over.
+
+    A node that was not healthy while it soaked has to be so for the whole time again.
+    """
+    deadline_s = job.rollout.healthy_deadline_s
+    if task.phase not in (Phase.VERIFY, Phase.SOAK) or not deadline_s:
+        return 0.0
+    pause_s = max(deadline_s / PROOFS_MAX, 1.0)
+    if task.phase is Phase.SOAK:
+        pause_s = max(pause_s, job.rollout.min_healthy_s)
+    return pause_s if draft.at + pause_s <= task.proving_since + deadline_s else 0.0
 
 
 def _lost(draft: Draft, job: Job, task: Task, planned: PlannedStep) -> None:

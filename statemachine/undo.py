@@ -38,7 +38,8 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
         node = _judge(draft, node, Health.UNKNOWN, job)
     else:
         node = draft.move(node.name, Trigger.VERIFIED, job=job.id)
-        node = replace(node, role=plans.role_of(job, node), bundle=job.bundle, last_good=job.bundle)
+        bundle = plans.wanted_bundle(job, task)
+        node = replace(node, role=plans.role_of(job, node), bundle=bundle, last_good=bundle)
         node = _judge(draft, node, Health.VERIFIED, job)
     draft.put_node(replace(node, error="", returns_to=None))
     waves.end_task(draft, job.id, task, TaskState.SUCCEEDED)
@@ -67,6 +68,7 @@ def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
                 checking=False,
                 not_before=0.0,
                 failure=why[:ERROR_CHARS_MAX],
+                notified=(),
             ),
         )
         draft.event("task.undo", task.node, why, job=job.id)

@@ -1,21 +1,36 @@
-"""How a job walks its nodes: which task may begin now, and when the job stops or ends.
+"""How a job walks its nodes: in which waves, which task may begin now, and when the job ends.
 
 1. Tasks of a wave begin only when every task of the waves before it has ended.
-2. When a wave has ended with more failures than `max_failed`, what has not begun is skipped.
-3. A task waits for what its role requires; when nothing in the wave can bring that about, it is skipped
-   with the reason, so that every job ends.
+2. A wave has nodes of one failure domain only; the canaries are waves of their own.
+3. A job that is held begins nothing; one that may lose no more nodes begins nothing ever again.
+4. A task that can never begin is skipped with the reason, so that every job ends.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 
-from statemachine import inventory, requirements
+from statemachine import blocking, gates, reverts
+from statemachine.blocking import Counts
 from statemachine.draft import Draft
-from statemachine.model import ERROR_CHARS_MAX, Job, State, Task
-from statemachine.plans import role_of
-from statemachine.requirements import Census
-from statemachine.words import TASK_ENDED, JobId, JobKind, JobState, TaskState
+from statemachine.model import ERROR_CHARS_MAX, Job, Node, State, Task
+from statemachine.outcomes import Accepted
+from statemachine.rollout import OnFailure, Rollout
+from statemachine.words import TASK_ENDED, JobId, JobKind, JobState, NodeName, TaskState
+
+
+def arranged(nodes: Sequence[Node], rollout: Rollout, parallel: int) -> dict[NodeName, Task]:
+    """Return the tasks of a job on `nodes`, in their order, each with its wave."""
+    tasks: dict[NodeName, Task] = {}
+    wave = size = 0
+    before: str | None = None
+    for place, node in enumerate(nodes):
+        domain = node.labels.get(rollout.domain) if rollout.domain else None
+        if place and (size == parallel or place == rollout.canary or domain != before):
+            wave, size = wave + 1, 0
+        tasks[node.name] = Task(node=node.name, wave=wave)
+        size += 1
+        before = domain
+    return tasks
 
 
 def open_wave(job: Job) -> list[Task]:
@@ -30,47 +45,51 @@ def open_wave(job: Job) -> list[Task]:
     return found
 
 
-def waits_for(state: State, job: Job, task: Task, present: Callable[[], Census]) -> list[str]:
-    """Return what a queued task of the open wave waits for; empty when it may begin.
-
-    Args:
-        present: Counts the nodes in service; asked only where a role requires something.
-    """
-    node = state.nodes.get(task.node)
-    if node is None:
-        return []
-    if job.kind is JobKind.COMMISSION and requirements.needs(state, role_of(job, node), job.bundle):
-        return requirements.waits_to_enter(state, present(), role_of(job, node), job.bundle)
-    if job.kind is JobKind.DECOMMISSION and requirements.is_needed(state, node):
-        return requirements.waits_to_leave(state, present(), node)
-    return []
-
-
 def may_begin(state: State, job: Job, task: Task) -> bool:
     """Return whether a queued task may be claimed now."""
     wave = open_wave(job)
-    return wave[0].wave == task.wave and not waits_for(state, job, task, lambda: requirements.census(state))
+    return (
+        not job.holds
+        and not job.failing
+        and wave[0].wave == task.wave
+        and not blocking.waits_for(state, job, task, Counts(state))
+    )
 
 
 def startable(state: State, job: Job) -> Iterator[Task]:
     """Yield the queued tasks that may begin now."""
-    present = cache(lambda: requirements.census(state))
+    if job.holds or job.failing:
+        return
+    counts = Counts(state)
     for task in open_wave(job):
-        if task.state is TaskState.QUEUED and not waits_for(state, job, task, present):
+        if task.state is TaskState.QUEUED and not blocking.waits_for(state, job, task, counts):
             yield task
+
+
+def take_up(draft: Draft, job: Job) -> Accepted:
+    """Add a new job to those that run."""
+    draft.put_job(job)
+    draft.running = (*draft.running, job.id)
+    draft.event("job.submitted", job.id, f"{job.kind} of {len(job.tasks)}", job=job.id)
+    settle(draft, job.id)
+    return Accepted(index=draft.index, ref=job.id)
 
 
 def settle(draft: Draft, job_id: JobId) -> None:
     """Skip what can never begin, and end the job when nothing is left; call it when a task may have ended."""
     while True:
         job = draft.jobs[job_id]
+        if job.state is not JobState.RUNNING:
+            return
+        gates.judge(draft, job_id)
+        job = draft.jobs[job_id]
         wave = open_wave(job)
         if not wave:
             _end(draft, job)
             return
-        if job.kind is JobKind.DISCOVER:
-            return
-        skipped = _stopped(job, wave) or _cordoned(draft, wave) or _hopeless(draft, job, wave)
+        skipped = _stopped(job)
+        if not skipped and job.kind is not JobKind.DISCOVER:
+            skipped = _unfit(draft, job, wave) or _hopeless(draft, job, wave)
         if not skipped:
             return
         for task, reason in skipped:
@@ -80,35 +99,30 @@ def settle(draft: Draft, job_id: JobId) -> None:
 def end_task(draft: Draft, job_id: JobId, task: Task, state: TaskState, error: str = "") -> None:
     """End a task and free its node; the caller settles the job afterwards."""
     error = error[:ERROR_CHARS_MAX]
-    draft.put_task(job_id, replace(task, state=state, error=error, ended_at=draft.at, launched_at=None))
+    ended = replace(task, state=state, error=error, ended_at=draft.at, launched_at=None, notified=())
+    job = draft.put_task(job_id, ended)
+    if job.rollout.progress_deadline_s:
+        draft.put_job(replace(job, progressed_at=draft.at))
     node = draft.nodes.get(task.node)
     if node is not None and node.job == job_id:
         draft.put_node(replace(node, job=JobId("")))
     draft.event("task.ended", task.node, f"{state}{': ' + error if error else ''}", job=job_id)
 
 
-def _stopped(job: Job, wave: list[Task]) -> list[tuple[Task, str]]:
-    """Return all that has not begun, when the waves before had too many failures."""
-    if job.max_failed is None:
+def _stopped(job: Job) -> list[tuple[Task, str]]:
+    """Return all that has not begun, when the job stopped early."""
+    if not job.failing or job.rollout.on_failure is OnFailure.PAUSE:
         return []
-    begun = any(
-        task.wave == wave[0].wave and task.state is not TaskState.QUEUED for task in job.tasks.values()
-    )
-    failed = [task.node for task in job.tasks.values() if task.state is TaskState.FAILED]
-    if begun or len(failed) <= job.max_failed:
-        return []
-    reason = f"the job stopped after {len(failed)} failed: {', '.join(failed[:5])}"
+    reason = f"the job stopped after {job.failing}"
     return [(task, reason) for task in job.tasks.values() if task.state is TaskState.QUEUED]
 
 
-def _cordoned(draft: Draft, wave: list[Task]) -> list[tuple[Task, str]]:
-    found = []
-    for task in wave:
-        node = draft.nodes.get(task.node)
-        if task.state is TaskState.QUEUED and node is not None and inventory.in_maintenance(node, draft.at):
-            reason = node.maintenance.reason if node.maintenance else ""
-            found.append((task, f"in maintenance: {reason}"))
-    return found
+def _unfit(draft: Draft, job: Job, wave: list[Task]) -> list[tuple[Task, str]]:
+    state = draft.view
+    reasons = [
+        (task, blocking.unfit(state, job, task, draft.at)) for task in wave if task.state is TaskState.QUEUED
+    ]
+    return [(task, reason) for task, reason in reasons if reason]
 
 
 def _hopeless(draft: Draft, job: Job, wave: list[Task]) -> list[tuple[Task, str]]:
@@ -116,11 +130,13 @@ def _hopeless(draft: Draft, job: Job, wave: list[Task]) -> list[tuple[Task, str]
     if any(task.state is not TaskState.QUEUED for task in wave):
         return []
     state = draft.view
-    present = cache(lambda: requirements.census(state))
-    reasons = [(task, waits_for(state, job, task, present)) for task in wave]
-    if not all(reason for _, reason in reasons):
+    counts = Counts(state)
+    reasons = [(task, blocking.waits_for(state, job, task, counts)) for task in wave]
+    if not all(waits and not any(wait.job for wait in waits) for _, waits in reasons):
         return []
-    return [(task, "; ".join(reason)) for task, reason in reasons]
+    if blocking.helped_by_others(state, job):
+        return []
+    return [(task, "; ".join(wait.message for wait in waits)) for task, waits in reasons]
 
 
 def _end(draft: Draft, job: Job) -> None:
@@ -134,4 +150,11 @@ def _end(draft: Draft, job: Job) -> None:
         result = JobState.PARTLY if good else JobState.FAILED
     bad = [f"{task.node}: {task.error}" for task in job.tasks.values() if task.error]
     error = "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
-    draft.end_job(replace(job, state=result, ended_at=draft.at, error=error))
+    draft.end_job(replace(job, state=result, ended_at=draft.at, error=error, holds=()))
+    if job.failing and job.rollout.on_failure is OnFailure.REVERT and result is not JobState.CANCELLED:
+        back = reverts.revert_of(draft, job, reason=f"reverts {job.id} after {job.failing}")
+        if isinstance(back, str):
+            draft.event("job.reverted", job.id, back, job=job.id)
+        else:
+            draft.event("job.reverted", job.id, f"{back.id} brings {len(back.tasks)} back", job=job.id)
+            take_up(draft, back)

@@ -91,6 +91,8 @@ class Phase(StrEnum):
     """The verb that was asked for."""
     VERIFY = "verify"
     """The proof on the node that the work did what it should."""
+    SOAK = "soak"
+    """The same proof again, after the node has been at work for a while (`Rollout.min_healthy_s`)."""
     UNDO = "undo"
     """After a failure: the cleanup verbs (commission) or the last good bundle (upgrade)."""
     REVERIFY = "reverify"

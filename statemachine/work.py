@@ -1,7 +1,9 @@
 """What the leader owes now: a pure function of the state (STYLE 5).
 
-`pending` is empty exactly when no job is running. A leader that took over a second ago gets the same
-answer as the one that died; recovery is this loop, run by somebody else.
+1. A leader that took over a second ago gets the same answer as the one that died; recovery is this loop, run
+   by somebody else.
+2. Of two jobs that want a node, the one of the higher priority gets it, then the older one.
+3. A running job for which nothing is due waits for an operator (its holds say so) or for another job's lock.
 """
 
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
-from statemachine import plans, waves
+from statemachine import gates, plans, waves
 from statemachine.model import Endpoint, State
 from statemachine.plans import PlannedStep
 from statemachine.words import TASK_ENDED, JobId, JobKind, NodeName, Phase, TaskState
@@ -37,7 +39,15 @@ class TaskDue:
     epoch: int
 
 
-Due: TypeAlias = ProbeDue | TaskDue
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewDue:
+    """A job for which the clock decides something at `at`, in Unix seconds."""
+
+    job: JobId
+    at: float
+
+
+Due: TypeAlias = ProbeDue | TaskDue | ReviewDue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +77,11 @@ def pending(state: State) -> tuple[Due, ...]:
 
 
 def _pending(state: State) -> Iterator[Due]:
-    for job_id in state.running:
+    wanted: set[NodeName] = set()
+    for job_id in by_priority(state):
         job = state.jobs[job_id]
+        if (at := gates.review_due(job)) is not None:
+            yield ReviewDue(job=job_id, at=at)
         if job.kind is JobKind.DISCOVER:
             open_tasks = (name for name, task in job.tasks.items() if task.state not in TASK_ENDED)
             for name in islice(open_tasks, job.max_parallel):
@@ -78,7 +91,14 @@ def _pending(state: State) -> Iterator[Due]:
             if task.state is TaskState.RUNNING:
                 yield TaskDue(job=job_id, node=task.node, epoch=task.epoch)
         for task in waves.startable(state, job):
-            yield TaskDue(job=job_id, node=task.node, epoch=task.epoch)
+            if task.node not in wanted:
+                wanted.add(task.node)
+                yield TaskDue(job=job_id, node=task.node, epoch=task.epoch)
+
+
+def by_priority(state: State) -> list[JobId]:
+    """Return the running jobs in the order in which they get nodes."""
+    return sorted(state.running, key=lambda job_id: -state.jobs[job_id].priority)
 
 
 def step_due(state: State, job_id: JobId, name: NodeName, epoch: int) -> StepDue | None:

@@ -34,7 +34,17 @@ from statemachine.model import (
 )
 from statemachine.outcomes import Accepted, Outcome, Rejected
 from statemachine.requests import GENERATION_SIZE, GENERATIONS_MAX
-from statemachine.words import TASK_ENDED, Digest, JobKind, JobState, NodeName, Phase, Status, TaskState
+from statemachine.words import (
+    TASK_ENDED,
+    Digest,
+    JobId,
+    JobKind,
+    JobState,
+    NodeName,
+    Phase,
+    Status,
+    TaskState,
+)
 
 WORKS_AS = {
     JobKind.COMMISSION: Status.COMMISSIONING,
@@ -53,6 +63,7 @@ def check_state(state: State) -> None:
         *_nodes(state),
         *_jobs(state),
         *_tasks(state),
+        *_locks(state),
         *_holds(state),
         *_pending(state),
         *_bounds(state),
@@ -166,7 +177,7 @@ def _tasks(state: State) -> Iterator[str]:
             at = f"{job.id} on {name}"
             if task.node != name or task.attempt < 1 or task.cursor < 0:
                 yield f"{at}: stored wrongly: {task}"
-            if task.state is TaskState.QUEUED and task != replace(Task(node=name), wave=task.wave):
+            if task.state is TaskState.QUEUED and task != Task(node=name, wave=task.wave, bundle=task.bundle):
                 yield f"{at}: queued, and yet something was done: {task}"
             if task.state in TASK_ENDED and task.launched_at is not None:
                 yield f"{at}: ended with an attempt in flight"
@@ -181,7 +192,7 @@ def _running_task(state: State, job: Job, task: Task, at: str) -> Iterator[str]:
         return
     if not 0 < task.epoch <= node.epoch:
         yield f"{at}: at work under epoch {task.epoch}, the node's is {node.epoch}"
-    if task.phase not in plans.PHASES[job.kind] + plans.UNDO_PHASES[job.kind]:
+    if task.phase not in plans.way(job) + plans.UNDO_PHASES[job.kind]:
         yield f"{at}: a {job.kind} has no phase {task.phase}"
     owed = work.step_due(state, job.id, task.node, task.epoch)
     if owed is None:
@@ -199,35 +210,58 @@ def _running_task(state: State, job: Job, task: Task, at: str) -> Iterator[str]:
         yield f"{at}: undoes what was not done, or does not know why"
 
 
-def _holds(state: State) -> Iterator[str]:
-    held: dict[NodeName, tuple[Job, Task]] = {}
+def _locks(state: State) -> Iterator[str]:
+    locked: dict[NodeName, Job] = {}
     for job in state.jobs.values():
         if job.kind is JobKind.DISCOVER:
             continue
         for name, task in job.tasks.items():
-            if task.state not in TASK_ENDED:
-                if name in held:
-                    yield f"{name}: two jobs have open tasks on it"
-                held[name] = (job, task)
-    for name in held:
+            if task.state is TaskState.RUNNING:
+                if name in locked:
+                    yield f"{name}: two jobs are at work on it"
+                locked[name] = job
+    for name in locked:
         if name not in state.nodes:
-            yield f"{name}: has an open task, and is not in the inventory"
+            yield f"{name}: has a task at work, and is not in the inventory"
     for name, node in state.nodes.items():
-        job, task = held.get(name, (None, None))
+        job = locked.get(name)
         if node.job != (job.id if job else ""):
-            yield f"{name}: held by {node.job!r}, and its open task is of {job.id if job else 'no job'}"
-        at_work = job is not None and task is not None and task.state is TaskState.RUNNING
-        expected = WORKS_AS.get(job.kind) if at_work and job is not None else None
+            yield f"{name}: locked by {node.job!r}, and at work on it is {job.id if job else 'no job'}"
+        at_work = job is not None
+        expected = WORKS_AS.get(job.kind) if job is not None else None
         if (node.status if node.status in UNDERWAY else None) is not expected:
-            yield f"{name}: is {node.status}; held by {job.kind if job else 'nobody'}, at work: {at_work}"
+            yield f"{name}: is {node.status}; at work on it: {job.kind if job else 'nobody'}"
         if (node.returns_to is not None) is not at_work:
             yield f"{name}: remembers {node.returns_to} to return to, at work: {at_work}"
 
 
+def _holds(state: State) -> Iterator[str]:
+    for job in state.jobs.values():
+        kinds = [hold.kind for hold in job.holds]
+        if len(set(kinds)) != len(kinds):
+            yield f"{job.id}: is held twice for the same reason: {kinds}"
+        if job.state is not JobState.RUNNING and kinds:
+            yield f"{job.id}: has ended and is held: {kinds}"
+        if job.state is JobState.RUNNING:
+            yield from _budget(job)
+
+
+def _budget(job: Job) -> Iterator[str]:
+    """A job over its budget is at work on what had begun, and on nothing else."""
+    failed = sum(task.state is TaskState.FAILED for task in job.tasks.values()) - job.forgiven
+    queued = any(task.state is TaskState.QUEUED for task in job.tasks.values())
+    if queued and job.max_failed is not None and failed > job.max_failed and not (job.failing and job.holds):
+        yield f"{job.id}: {failed} failed, {job.max_failed} are allowed, and the rest may still begin"
+
+
 def _pending(state: State) -> Iterator[str]:
-    due = work.pending(state)
-    if {one.job for one in due} != set(state.running):
-        yield f"running {state.running}, and due is something of {sorted({one.job for one in due})}"
+    due = [one for one in work.pending(state) if not isinstance(one, work.ReviewDue)]
+    for job_id in set(state.running) - {one.job for one in due}:
+        job = state.jobs[job_id]
+        nodes = (state.nodes.get(task.node) for task in job.tasks.values() if task.state not in TASK_ENDED)
+        others = {node.job for node in nodes if node is not None} - {JobId(""), job_id}
+        if not job.holds and not others and len({one.job for one in due}) == 0:
+            yield f"{job_id} is running, and neither is anything of it due nor does anything hold it"
     names = [(one.job, one.node if isinstance(one, work.TaskDue) else one.task) for one in due]
     if len(set(names)) != len(names):
         yield "the same task is due twice"

@@ -15,7 +15,7 @@ from statemachine.commands import (
 from statemachine.manifest import Manifest, RoleSpec
 from statemachine.model import BUNDLES_MAX, EVENTS_MAX, HISTORY_MAX
 from statemachine.outcomes import Reason
-from statemachine.words import Health, JobKind, NodeName, Presence, Status
+from statemachine.words import Health, JobKind, JobState, NodeName, Presence, Status
 from tests.statemachine.fleet import Fleet, component, digest, manifest
 
 N = NodeName("n1")
@@ -90,9 +90,16 @@ def test_a_node_in_service_is_forgotten_only_by_force(fleet: Fleet) -> None:
     fleet.refuse(Reason.NO_SUCH_NODE, ForgetNode, node=N)
 
 
-def test_a_node_that_a_job_holds_is_not_forgotten_even_by_force(fleet: Fleet) -> None:
-    fleet.submit(JobKind.VERIFY, N)
+def test_a_node_that_a_job_is_at_work_on_is_not_forgotten_even_by_force(fleet: Fleet) -> None:
+    fleet.claim(fleet.submit(JobKind.VERIFY, N), N)
     fleet.refuse(Reason.BUSY, ForgetNode, node=N, force=True)
+
+
+def test_a_job_does_without_a_node_that_is_forgotten_before_its_turn(fleet: Fleet) -> None:
+    job = fleet.submit(JobKind.VERIFY, N)
+    fleet.accept(ForgetNode, node=N, force=True)
+    assert "forgotten" in fleet.task(job, N).error
+    assert fleet.job(job).state is JobState.FAILED
 
 
 def test_a_node_out_of_reach_has_no_known_health_and_its_status_stays(fleet: Fleet) -> None:

@@ -5,6 +5,7 @@ import pytest
 from statemachine.commands import ForgetNode, SubmitJob
 from statemachine.manifest import Requirement
 from statemachine.outcomes import Reason
+from statemachine.rollout import Rollout
 from statemachine.words import Ending, JobKind, JobState, Status, TaskState
 from tests.statemachine.fleet import MASTERS, Fleet, component, manifest
 from tests.statemachine.invariants import breaches
@@ -149,9 +150,12 @@ def test_two_jobs_that_each_leave_one_master_do_not_take_both(fleet: Fleet) -> N
     first = fleet.submit(JobKind.DECOMMISSION, "m1")
     second = fleet.submit(JobKind.DECOMMISSION, "n1")
     fleet.claim(first, "m1")
+    assert fleet.due(second) == []
+    fleet.stale_claim(second, "n1")
+    fleet.drive(first, "m1")
     assert fleet.job(second).state is JobState.FAILED
     assert fleet.task(second, "n1").state is TaskState.SKIPPED
-    fleet.drive(first, "m1")
+    assert "needs 1 x master" in fleet.task(second, "n1").error
     assert breaches(fleet.state) == {}
 
 
@@ -172,7 +176,7 @@ def test_a_breach_that_is_there_already_is_not_made_worse() -> None:
     fleet.bundle(1, manifest(component("app"), roles={"master": (), "worker": two}))
     fleet.in_service("m1", "m2", role="master")
     fleet.in_service("w1", role="worker")
-    job = fleet.submit(JobKind.UPGRADE, "m2")
+    job = fleet.submit(JobKind.UPGRADE, "m2", rollout=Rollout(below_minimum=True))
     fleet.claim(job, "m2")
     fleet.fail(job, "m2")
     fleet.fail(job, "m2")
@@ -183,7 +187,7 @@ def test_a_breach_that_is_there_already_is_not_made_worse() -> None:
 
 
 def test_a_breach_that_is_there_already_does_not_forbid_to_mend_it(fleet: Fleet) -> None:
-    job = fleet.submit(JobKind.UPGRADE, "m1")
+    job = fleet.submit(JobKind.UPGRADE, "m1", rollout=Rollout(below_minimum=True))
     fleet.claim(job, "m1")
     fleet.fail(job, "m1")
     fleet.fail(job, "m1")

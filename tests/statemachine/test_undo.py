@@ -262,9 +262,8 @@ def test_a_verify_of_a_node_out_of_reach_leaves_its_health_unknown(fleet: Fleet)
     fleet.refuse(Reason.UNREACHABLE, SubmitJob, kind=JobKind.VERIFY, nodes=(NodeName(N),))
 
 
-def test_the_role_of_a_node_that_is_held_or_configured_cannot_be_changed(fleet: Fleet) -> None:
+def test_the_role_of_a_node_that_is_locked_or_configured_cannot_be_changed(fleet: Fleet) -> None:
     job = fleet.submit(JobKind.COMMISSION, N, role="web")
-    fleet.refuse(Reason.BUSY, EditNode, node=N, role="db")
     fleet.claim(job, N)
     fleet.refuse(Reason.BUSY, EditNode, node=N, role="db")
     fleet.fail(job, N)

@@ -1,0 +1,116 @@
+"""Rules for steering: pausing, resuming, promoting, retrying and reverting jobs, and the leader's reviews."""
+
+from dataclasses import replace
+
+from statemachine import admission, gates, jobs, reverts, waves
+from statemachine.commands import PauseJob, PromoteJob, ResumeJob, RetryJob, RevertJob, ReviewJob
+from statemachine.draft import Draft
+from statemachine.model import Job
+from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.rollout import HoldKind
+from statemachine.words import JobId, JobKind, JobState, TaskState
+
+
+def _refused(job: Job, message: str, hint: str = "") -> Rejected:
+    return Rejected(reason=Reason.WRONG_STATUS, message=message, offenders=(job.id,), hint=hint)
+
+
+def _live(draft: Draft, job_id: JobId) -> Job | Rejected:
+    job = draft.jobs.get(job_id)
+    if job is None:
+        return jobs.no_such_job(job_id)
+    if job.state is not JobState.RUNNING:
+        return _refused(job, f"job {job.id} has ended already: {job.state}")
+    return job
+
+
+def _ended(draft: Draft, job_id: JobId) -> Job | Rejected:
+    job = draft.jobs.get(job_id)
+    if job is None:
+        return jobs.no_such_job(job_id)
+    if job.state is JobState.RUNNING:
+        hint = f"wait for its end, or cancel it: `hamgr job cancel {job.id}`"
+        return _refused(job, f"job {job.id} is still running", hint)
+    return job
+
+
+def pause_job(draft: Draft, command: PauseJob) -> Outcome:
+    job = _live(draft, command.job)
+    if isinstance(job, Rejected):
+        return job
+    if gates.held(job, HoldKind.PAUSED):
+        return _refused(job, f"job {job.id} is paused already", f"let it go on: `hamgr job resume {job.id}`")
+    gates.hold(draft, job.id, HoldKind.PAUSED, command.reason or "an operator paused it")
+    return Accepted(index=draft.index, ref=job.id)
+
+
+def resume_job(draft: Draft, command: ResumeJob) -> Outcome:
+    job = _live(draft, command.job)
+    if isinstance(job, Rejected):
+        return job
+    if not any(hold.kind in gates.LIFTED_BY_RESUME for hold in job.holds):
+        others = ", ".join(hold.kind for hold in job.holds) or "nothing"
+        hint = f"promote its canaries: `hamgr job promote {job.id}`" if "canary" in others else ""
+        return _refused(job, f"job {job.id} is not paused; what holds it is: {others}", hint)
+    failed = sum(task.state is TaskState.FAILED for task in job.tasks.values())
+    draft.put_job(replace(job, forgiven=failed, failing=""))
+    gates.lift(draft, job.id, *gates.LIFTED_BY_RESUME)
+    draft.event("job.resumed", job.id, command.reason or "an operator let it go on", job=job.id)
+    waves.settle(draft, job.id)
+    return Accepted(index=draft.index, ref=job.id)
+
+
+def promote_job(draft: Draft, command: PromoteJob) -> Outcome:
+    job = _live(draft, command.job)
+    if isinstance(job, Rejected):
+        return job
+    if not gates.held(job, HoldKind.CANARY):
+        state = "are promoted already" if job.promoted else "are not done yet"
+        says = f"its canaries {state}" if job.rollout.canary else "it has no canaries"
+        return _refused(job, f"job {job.id} does not wait for a promotion: {says}")
+    draft.put_job(replace(job, promoted=True))
+    draft.event("job.promoted", job.id, command.reason or "an operator promoted the canaries", job=job.id)
+    gates.lift(draft, job.id, HoldKind.CANARY)
+    waves.settle(draft, job.id)
+    return Accepted(index=draft.index, ref=job.id)
+
+
+def retry_job(draft: Draft, command: RetryJob) -> Outcome:
+    job = _ended(draft, command.job)
+    if isinstance(job, Rejected):
+        return job
+    if job.kind is JobKind.DISCOVER:
+        return _refused(job, f"job {job.id} discovers; run `hamgr discover` again instead")
+    again = reverts.retry_of(draft, job, unfinished=command.unfinished, reason=command.reason)
+    if isinstance(again, str):
+        return _refused(job, again)
+    return _taken_up(draft, again)
+
+
+def revert_job(draft: Draft, command: RevertJob) -> Outcome:
+    job = _ended(draft, command.job)
+    if isinstance(job, Rejected):
+        return job
+    back = reverts.revert_of(draft, job, reason=command.reason or f"reverts {job.id}")
+    return _refused(job, back) if isinstance(back, str) else _taken_up(draft, back)
+
+
+def _taken_up(draft: Draft, job: Job) -> Outcome:
+    refusal = admission.bad_numbers(draft, 0, None, 0) or admission.still_possible(draft, job)
+    return refusal or waves.take_up(draft, job)
+
+
+def review_job(draft: Draft, command: ReviewJob) -> Outcome:
+    job = _live(draft, command.job)
+    if isinstance(job, Rejected):
+        return job
+    due = gates.review_due(job)
+    if due is None or command.at < due:
+        return Rejected(
+            reason=Reason.STALE_CLAIM,
+            message=f"there is nothing about job {job.id} that the clock decides now",
+            offenders=(job.id,),
+        )
+    gates.review(draft, job.id, open_until=command.open_until, opens_at=command.opens_at)
+    waves.settle(draft, job.id)
+    return Accepted(index=draft.index, ref=job.id)

@@ -1,0 +1,368 @@
+"""Strategies: canaries, failure domains, budgets, health gates, windows, deadlines, and ways back."""
+
+from typing import Any
+
+import pytest
+
+from statemachine import blocking, work
+from statemachine.commands import (
+    EditNode,
+    PauseJob,
+    PromoteJob,
+    ResumeJob,
+    RetryJob,
+    RevertJob,
+    ReviewJob,
+    SubmitJob,
+)
+from statemachine.manifest import Requirement, StepSpec
+from statemachine.outcomes import Reason
+from statemachine.rollout import HoldKind, OnFailure, Promotion, Rollout, Window
+from statemachine.words import Ending, JobKind, JobState, Phase, Status, TaskState
+from tests.statemachine.fleet import Fleet, component, digest, manifest
+
+NODES = tuple(f"n{i}" for i in range(6))
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    """Six nodes in service under bundle 1, in racks a, b and c; bundle 2 is the current one."""
+    fleet = Fleet()
+    fleet.bundle(1, manifest(component("app")))
+    fleet.in_service(*NODES)
+    for place, node in enumerate(NODES):
+        fleet.accept(EditNode, node=node, labels={"rack": "abc"[place % 3]})
+    fleet.bundle(2, manifest(component("app")))
+    return fleet
+
+
+def upgrade(fleet: Fleet, *, max_parallel: int = 2, max_failed: int | None = None, **rollout: Any) -> str:
+    return fleet.submit(
+        JobKind.UPGRADE, *NODES, max_parallel=max_parallel, max_failed=max_failed, rollout=Rollout(**rollout)
+    )
+
+
+def lose(fleet: Fleet, job: str, node: str) -> None:
+    """Let the upgrade of a node fail and its revert pass."""
+    fleet.claim(job, node)
+    fleet.fail(job, node)
+    while fleet.owed(job, node):
+        fleet.step(job, node)
+    assert fleet.task(job, node).state is TaskState.FAILED
+
+
+def holds(fleet: Fleet, job: str) -> list[HoldKind]:
+    return [hold.kind for hold in fleet.job(job).holds]
+
+
+def waves(fleet: Fleet, job: str) -> list[list[str]]:
+    found: dict[int, list[str]] = {}
+    for task in fleet.job(job).tasks.values():
+        found.setdefault(task.wave, []).append(task.node)
+    return list(found.values())
+
+
+def states(fleet: Fleet, job: str) -> list[TaskState]:
+    return [fleet.task(job, node).state for node in fleet.job(job).tasks]
+
+
+def test_canaries_go_first_and_the_rest_waits_for_an_operator(fleet: Fleet) -> None:
+    job = upgrade(fleet, canary=1, promotion=Promotion.MANUAL)
+    assert waves(fleet, job) == [["n0"], ["n1", "n2"], ["n3", "n4"], ["n5"]]
+    fleet.refuse(Reason.WRONG_STATUS, PromoteJob, job=job)
+    fleet.drive(job, "n0")
+    assert (holds(fleet, job), fleet.due(job)) == ([HoldKind.CANARY], [])
+    fleet.stale_claim(job, "n1")
+    fleet.accept(PromoteJob, job=job)
+    assert (holds(fleet, job), fleet.due(job)) == ([], ["n1", "n2"])
+    fleet.refuse(Reason.WRONG_STATUS, PromoteJob, job=job)
+
+
+def test_canaries_that_are_well_promote_themselves_unless_told_otherwise(fleet: Fleet) -> None:
+    job = upgrade(fleet, canary=2)
+    fleet.drive(job, "n0", "n1")
+    assert fleet.job(job).promoted
+    assert fleet.due(job) == ["n2", "n3"]
+
+
+def test_one_canary_that_fails_is_one_too_many_whatever_the_budget(fleet: Fleet) -> None:
+    job = upgrade(fleet, canary=2, max_failed=5)
+    lose(fleet, job, "n0")
+    fleet.stale_claim(job, "n2")
+    assert states(fleet, job)[1:] == [TaskState.SKIPPED] * 5
+    assert "canary n0 failed" in fleet.task(job, "n5").error
+
+
+def test_one_failure_domain_is_worked_on_at_a_time(fleet: Fleet) -> None:
+    job = upgrade(fleet, max_parallel=6, domain="rack")
+    assert waves(fleet, job) == [["n0", "n3"], ["n1", "n4"], ["n2", "n5"]]
+    fleet.drive(job, "n0")
+    fleet.stale_claim(job, "n1")
+
+
+def test_numbers_can_be_given_in_percent(fleet: Fleet) -> None:
+    job = upgrade(fleet, max_parallel=0, max_parallel_percent=50, max_failed_percent=34)
+    assert (fleet.job(job).max_parallel, fleet.job(job).max_failed) == (3, 2)
+
+
+def test_a_pause_begins_nothing_and_what_runs_goes_on(fleet: Fleet) -> None:
+    job = upgrade(fleet)
+    fleet.claim(job, "n0")
+    fleet.accept(PauseJob, job=job, reason="lunch")
+    assert fleet.due(job) == ["n0"]
+    fleet.stale_claim(job, "n1")
+    fleet.drive(job, "n0")
+    assert (fleet.due(job), fleet.job(job).holds[0].reason) == ([], "lunch")
+    fleet.refuse(Reason.WRONG_STATUS, PauseJob, job=job)
+    fleet.accept(ResumeJob, job=job)
+    assert fleet.due(job) == ["n1"]
+    fleet.refuse(Reason.WRONG_STATUS, ResumeJob, job=job)
+
+
+def test_a_job_that_pauses_on_failure_goes_on_when_an_operator_has_looked(fleet: Fleet) -> None:
+    job = upgrade(fleet, on_failure=OnFailure.PAUSE)
+    lose(fleet, job, "n0")
+    assert (holds(fleet, job), fleet.due(job)) == ([HoldKind.FAILURES], [])
+    fleet.accept(ResumeJob, job=job)
+    assert fleet.due(job) == ["n1"]
+    lose(fleet, job, "n1")
+    assert holds(fleet, job) == [HoldKind.FAILURES]
+    fleet.cancel(job)
+    assert fleet.job(job).state is JobState.CANCELLED
+
+
+def test_a_job_that_reverts_brings_back_what_it_changed_the_newest_first(fleet: Fleet) -> None:
+    job = upgrade(fleet, on_failure=OnFailure.REVERT)
+    for node in ("n0", "n1", "n2"):
+        fleet.passed_time(10)
+        fleet.drive(job, node)
+    lose(fleet, job, "n3")
+    assert fleet.job(job).state is JobState.PARTLY
+    (back,) = fleet.state.running
+    assert fleet.job(back).revert_of == job
+    assert list(fleet.job(back).tasks) == ["n2", "n1", "n0"]
+    fleet.drive(back)
+    assert fleet.job(back).state is JobState.SUCCEEDED
+    assert {fleet.node(node).bundle for node in NODES} == {digest(1)}
+
+
+def test_a_cancelled_job_reverts_nothing_by_itself(fleet: Fleet) -> None:
+    job = upgrade(fleet, on_failure=OnFailure.REVERT)
+    fleet.drive(job, "n0")
+    fleet.cancel(job)
+    assert fleet.state.running == ()
+
+
+def test_an_ended_job_is_reverted_on_request_where_nothing_moved_on_since(fleet: Fleet) -> None:
+    job = upgrade(fleet, max_parallel=6)
+    fleet.refuse(Reason.WRONG_STATUS, RevertJob, job=job)
+    fleet.drive(job)
+    fleet.drive(fleet.submit(JobKind.DECOMMISSION, "n5"))
+    back = fleet.accept(RevertJob, job=job).ref
+    assert sorted(fleet.job(back).tasks) == ["n0", "n1", "n2", "n3", "n4"]
+    fleet.drive(back)
+    assert fleet.node("n0").bundle == digest(1)
+    fleet.refuse(Reason.WRONG_STATUS, RevertJob, job=job)
+
+
+def test_a_retry_takes_the_failed_nodes_or_all_that_did_not_succeed(fleet: Fleet) -> None:
+    job = upgrade(fleet)
+    fleet.drive(job, "n0")
+    lose(fleet, job, "n1")
+    again = fleet.accept(RetryJob, job=job).ref
+    assert (list(fleet.job(again).tasks), fleet.job(again).retry_of) == (["n1"], job)
+    assert fleet.job(again).bundle == digest(2)
+    fleet.drive(again)
+    rest = fleet.accept(RetryJob, job=job, unfinished=True).ref
+    assert list(fleet.job(rest).tasks) == ["n1", "n2", "n3", "n4", "n5"]
+    fleet.drive(rest)
+    assert {fleet.node(node).bundle for node in NODES} == {digest(2)}
+    fleet.refuse(Reason.WRONG_STATUS, RetryJob, job=rest)
+
+
+def test_a_node_has_to_stay_healthy_before_it_counts_as_done(fleet: Fleet) -> None:
+    job = upgrade(fleet, min_healthy_s=60)
+    fleet.claim(job, "n0")
+    while fleet.task(job, "n0").phase is not Phase.SOAK:
+        fleet.step(job, "n0")
+    due = fleet.step_due(job, "n0")
+    assert due is not None
+    assert due.not_before == fleet.at + 60
+    fleet.passed_time(60)
+    fleet.drive(job, "n0")
+    assert fleet.task(job, "n0").state is TaskState.SUCCEEDED
+
+
+def test_a_node_that_falls_ill_while_it_soaks_is_reverted(fleet: Fleet) -> None:
+    job = upgrade(fleet, min_healthy_s=60)
+    fleet.claim(job, "n0")
+    while fleet.task(job, "n0").phase is not Phase.SOAK:
+        fleet.step(job, "n0")
+    fleet.passed_time(60)
+    fleet.fail(job, "n0")
+    assert fleet.task(job, "n0").phase is Phase.UNDO
+
+
+def test_a_node_may_take_until_its_deadline_to_become_healthy(fleet: Fleet) -> None:
+    job = upgrade(fleet, healthy_deadline_s=64)
+    fleet.claim(job, "n0")
+    while fleet.task(job, "n0").phase is not Phase.VERIFY:
+        fleet.step(job, "n0")
+    looks = 0
+    while fleet.task(job, "n0").phase is Phase.VERIFY:
+        fleet.fail(job, "n0")
+        fleet.passed_time(2)
+        looks += 1
+    assert looks == 33
+    assert fleet.task(job, "n0").phase is Phase.UNDO
+
+
+def test_a_role_keeps_its_minimum_at_work_while_its_nodes_are_upgraded() -> None:
+    fleet = Fleet()
+    roles = {"quorum": (Requirement(role="quorum", minimum=2),)}
+    fleet.bundle(1, manifest(component("app"), roles=roles))
+    fleet.discovered("a", "b", "c")
+    fleet.drive(fleet.submit(JobKind.COMMISSION, "a", "b", "c", role="quorum"))
+    job = fleet.submit(JobKind.UPGRADE, "a", "b", "c", max_parallel=3)
+    fleet.claim(job, "a")
+    assert fleet.due(job) == ["a"]
+    (wait,) = blocking.waits_for(
+        fleet.state, fleet.job(job), fleet.task(job, "b"), blocking.Counts(fleet.state)
+    )
+    assert wait.message == "role quorum needs 2 x quorum in service and would have 1"
+    fleet.stale_claim(job, "b")
+    fleet.drive(job, "a")
+    assert fleet.due(job) == ["b", "c"]
+
+
+def test_an_upgrade_that_could_never_keep_a_minimum_is_refused_unless_the_gap_is_accepted() -> None:
+    fleet = Fleet()
+    roles = {"master": (), "worker": (Requirement(role="master", minimum=1),)}
+    fleet.bundle(1, manifest(component("app"), roles=roles))
+    fleet.in_service("m", role="master")
+    fleet.in_service("w", role="worker")
+    refusal = fleet.refuse(Reason.REQUIREMENT, SubmitJob, kind=JobKind.UPGRADE, nodes=("m",))
+    assert "--below-minimum" in refusal.hint
+    fleet.drive(fleet.submit(JobKind.UPGRADE, "m", rollout=Rollout(below_minimum=True)))
+    assert fleet.node("m").status is Status.UPGRADED
+
+
+def reviews(fleet: Fleet) -> list[float]:
+    return [one.at for one in work.pending(fleet.state) if isinstance(one, work.ReviewDue)]
+
+
+def test_a_job_begins_tasks_only_while_a_window_is_open(fleet: Fleet) -> None:
+    job = upgrade(fleet, windows=(Window(cron="0 22 * * *", duration_s=3600),))
+    assert (reviews(fleet), fleet.due(job)) == ([fleet.at], [])
+    opens_at = fleet.at + 500
+    fleet.accept(ReviewJob, job=job, open_until=None, opens_at=opens_at)
+    assert (reviews(fleet), fleet.job(job).holds[0].until) == ([opens_at], opens_at)
+    fleet.refuse(Reason.STALE_CLAIM, ReviewJob, job=job, open_until=fleet.at + 9e9, opens_at=None)
+    fleet.passed_time(500)
+    fleet.accept(ReviewJob, job=job, open_until=fleet.at + 3600, opens_at=fleet.at + 86_400)
+    assert fleet.due(job) == ["n0", "n1"]
+    assert reviews(fleet) == [fleet.at + 3600]
+    fleet.claim(job, "n0")
+    fleet.passed_time(3600)
+    fleet.accept(ReviewJob, job=job, open_until=None, opens_at=fleet.at + 82_800)
+    assert fleet.due(job) == ["n0"]
+    fleet.drive(job, "n0")
+    assert fleet.due(job) == []
+
+
+def test_a_job_that_is_to_begin_later_begins_then(fleet: Fleet) -> None:
+    job = upgrade(fleet, start_at=fleet.at + 100)
+    assert (fleet.due(job), reviews(fleet)) == ([], [fleet.at + 100])
+    fleet.passed_time(100)
+    fleet.accept(ReviewJob, job=job)
+    assert fleet.due(job) == ["n0", "n1"]
+
+
+def test_a_job_in_which_nothing_ends_for_too_long_has_failed(fleet: Fleet) -> None:
+    job = upgrade(fleet, progress_deadline_s=300, on_failure=OnFailure.PAUSE)
+    fleet.claim(job, "n0")
+    assert reviews(fleet) == [fleet.at + 300]
+    fleet.passed_time(200)
+    fleet.drive(job, "n1")
+    assert reviews(fleet) == [fleet.at + 300]
+    fleet.passed_time(300)
+    fleet.accept(ReviewJob, job=job)
+    assert holds(fleet, job) == [HoldKind.STALLED]
+    assert reviews(fleet) == []
+    fleet.accept(ResumeJob, job=job)
+    assert reviews(fleet) == [fleet.at + 300]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "says"),
+    [
+        (Rollout(canary=7), "7 canaries are asked for, of 6 nodes"),
+        (Rollout(promotion=Promotion.MANUAL), "no canary"),
+        (Rollout(max_parallel_percent=101), "between 1 and 100"),
+        (Rollout(max_parallel_percent=50), "as 2 and as 50 %"),
+        (Rollout(max_failed_percent=-1), "between 0 and 100"),
+        (Rollout(domain="no label!"), "no failure domain"),
+        (Rollout(min_healthy_s=60, healthy_deadline_s=60), "has only 60 s"),
+        (Rollout(min_healthy_s=60, progress_deadline_s=30), "before a node can be healthy"),
+        (Rollout(min_healthy_s=float("nan")), "must be between"),
+        (Rollout(start_at=-1.0), "before 1970"),
+        (Rollout(windows=(Window(cron="soon", duration_s=3600),)), "not five fields"),
+        (Rollout(windows=(Window(cron="0 1 * * *", duration_s=1),)), "must be between"),
+        (Rollout(windows=(Window(cron="0 1 * * *", duration_s=600, zone="../etc"),)), "no time zone"),
+        (Rollout(windows=(Window(cron="0 1 * * *", duration_s=600),) * 17), "more than 16"),
+    ],
+)
+def test_a_strategy_that_contradicts_itself_is_refused(fleet: Fleet, rollout: Rollout, says: str) -> None:
+    refusal = fleet.refuse(
+        Reason.INVALID, SubmitJob, kind=JobKind.UPGRADE, nodes=NODES, max_parallel=2, rollout=rollout
+    )
+    assert says in refusal.message
+
+
+def test_all_contradictions_of_a_strategy_are_named(fleet: Fleet) -> None:
+    bad = Rollout(canary=9, max_failed_percent=900, start_at=-1)
+    refusal = fleet.refuse(Reason.INVALID, SubmitJob, kind=JobKind.UPGRADE, nodes=NODES, rollout=bad)
+    assert all(says in refusal.message for says in ("9 canaries", "900 %", "before 1970"))
+
+
+RESTARTS = component(
+    "app",
+    commission=(
+        StepSpec(name="file", notify=("restart",)),
+        StepSpec(name="more", notify=("restart",)),
+        StepSpec(name="restart", handler=True),
+    ),
+    verify=(StepSpec(name="answers", check=True),),
+    cleanup=(),
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "owed"), [(True, "restart"), (False, "answers"), (None, "restart")], ids=str
+)
+def test_a_handler_runs_once_when_a_step_changed_something_or_may_have(
+    changed: bool | None, owed: str
+) -> None:
+    fleet = Fleet()
+    fleet.bundle(1, manifest(RESTARTS))
+    fleet.discovered("a")
+    job = fleet.submit(JobKind.COMMISSION, "a", role="web")
+    fleet.claim(job, "a")
+    fleet.step(job, "a", changed=changed)
+    fleet.step(job, "a", changed=False)
+    assert fleet.owed(job, "a").endswith(f".{owed}/1")
+    fleet.drive(job)
+    ran = [result.step.rsplit(".", 1)[1] for result in fleet.task(job, "a").results]
+    assert ran.count("restart") == (owed == "restart")
+
+
+def test_a_step_that_was_lost_may_have_changed_something() -> None:
+    fleet = Fleet()
+    fleet.bundle(1, manifest(RESTARTS))
+    fleet.discovered("a")
+    job = fleet.submit(JobKind.COMMISSION, "a", role="web")
+    fleet.claim(job, "a")
+    fleet.step(job, "a", Ending.LOST)
+    fleet.step(job, "a", changed=False)
+    fleet.step(job, "a", changed=False)
+    assert fleet.owed(job, "a").endswith(".restart/1")
