@@ -11,7 +11,7 @@ from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import Job, Node, Task
 from statemachine.plans import wanted_bundle
 from statemachine.rollout import Rollout
-from statemachine.words import JobId, JobKind, TaskState
+from statemachine.words import JobId, JobKind, JobState, TaskState
 
 REVERSED = {JobKind.UPGRADE: JobKind.UPGRADE, JobKind.COMMISSION: JobKind.DECOMMISSION}
 
@@ -82,7 +82,7 @@ def retry_of(draft: Draft, job: Job, *, unfinished: bool, reason: str) -> Job | 
             promotion=job.rollout.promotion if canary else Rollout().promotion,
             start_at=0.0,
         ),
-        state=type(job.state).RUNNING,
+        state=JobState.RUNNING,
         submitted_at=draft.at,
         ended_at=0.0,
         error="",
