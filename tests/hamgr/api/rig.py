@@ -20,7 +20,7 @@ from hamgr.raft.figures import Figures
 from hamgr.raft.port import Leadership, Membership, NoLeader, NotCommitted, OutcomeUnknown, Peer, Replica
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
 from statemachine import machine
-from statemachine.commands import AddNode, ReportSighting, Sighting, SubmitDiscovery
+from statemachine.commands import AddNode, ClaimTask, ReportSighting, Sighting, SubmitDiscovery
 from statemachine.model import Endpoint, Event, State
 
 TOKEN = "t" * 40
@@ -276,6 +276,12 @@ def sight_in(cluster: Cluster, job: str, name: str, facts: dict[str, Any] | None
     cluster.apply(
         ReportSighting(request_id=rid(), at=NOW, actor="test", job=job, task=str(endpoint), sighting=sighting)
     )
+
+
+def claim(cluster: Cluster, job: str, *nodes: str) -> None:
+    """Have a leader begin a job's tasks."""
+    for node in nodes:
+        cluster.apply(ClaimTask(request_id=rid(), at=NOW, actor="r1", job=job, node=node, claimant="r1/1"))
 
 
 BUNDLE = {

@@ -64,8 +64,9 @@ async def test_a_request_id_of_a_dry_run_can_still_be_used_for_the_deed(bundled:
     await bundled.call("POST", "/v1/jobs?dry_run=1", COMMISSION, headers=headers)
     status, made, _ = await bundled.call("POST", "/v1/jobs", COMMISSION, headers=headers)
     assert (status, made["id"]) == (202, "j-4")
-    status, problem, _ = await bundled.call("POST", "/v1/jobs?dry_run=1", COMMISSION, headers=headers)
-    assert (status, problem["code"]) == (409, "busy"), "a dry run tells what would happen now"
+    status, plan, _ = await bundled.call("POST", "/v1/jobs?dry_run=1", COMMISSION, headers=headers)
+    assert (status, plan["dry_run"]) == (200, True), "a dry run tells what would happen now"
+    assert bundled.state.running == ("j-4",)
 
 
 async def test_a_cancelled_job_ends_and_a_second_cancel_is_refused(bundled: Server) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.hamgr.api import rig
-from tests.hamgr.api.rig import Server, discovered
+from tests.hamgr.api.rig import Server, claim, discovered
 
 
 async def test_a_node_that_was_added_is_listed_shown_and_edited(server: Server) -> None:
@@ -71,7 +71,10 @@ async def test_an_if_match_that_is_no_index_is_refused(server: Server, text: str
 async def test_forgetting_needs_force_for_a_node_in_service_and_a_job_holds_it_even_then(
     bundled: Server,
 ) -> None:
-    await bundled.call("POST", "/v1/jobs", {"kind": "commission", "nodes": ["w1"], "role": "web"})
+    _, made, _ = await bundled.call(
+        "POST", "/v1/jobs", {"kind": "commission", "nodes": ["w1"], "role": "web"}
+    )
+    claim(bundled.replica.cluster, made["id"], "w1")
     status, problem, _ = await bundled.call("DELETE", "/v1/nodes/w1?force=1")
     assert (status, problem["code"]) == (409, "busy")
     assert "w1" in bundled.state.nodes
