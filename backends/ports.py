@@ -107,11 +107,13 @@ class LogChunk:
 
     Attributes:
         complete: The attempt is over and nothing follows.
+        output_bytes: Length of its whole output so far; 0 where that is not known (`follow`).
     """
 
     offset: int
     data: bytes
     complete: bool = False
+    output_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,7 +163,8 @@ class MemoryNode:
         written = attempt.written(now)
         data = written[offset : offset + bytes_max]
         over = self._state(attempt, now) is not AttemptState.RUNNING
-        return LogChunk(offset=offset, data=data, complete=over and offset + len(data) >= len(written))
+        complete = over and offset + len(data) >= len(written)
+        return LogChunk(offset=offset, data=data, complete=complete, output_bytes=len(written))
 
     def ends_at(self, key: AttemptKey) -> float:
         """Return when a known attempt ends if nothing befalls it."""

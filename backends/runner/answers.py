@@ -128,7 +128,12 @@ def parse_log(host: str, stdout: bytes, exit_status: int) -> LogChunk:
         raise CommandFailed(host, "knows no such attempt")
     if offset is None:
         raise _misunderstood(host, "the figures of its answer")
-    return LogChunk(offset=offset, data=_body(host, answer), complete=answer.fields.get("complete") == "1")
+    return LogChunk(
+        offset=offset,
+        data=_body(host, answer),
+        complete=answer.fields.get("complete") == "1",
+        output_bytes=answer.number("size") or 0,
+    )
 
 
 def parse_follow_header(host: str, answer: Answer) -> int:

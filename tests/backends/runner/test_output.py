@@ -51,16 +51,18 @@ def test_a_log_is_read_in_parts_that_fit_together(node: Node) -> None:
         if chunk.complete:
             break
     assert data == EVERY_BYTE
-    assert read_log(node, 5000, 300) == LogChunk(offset=5000, data=b"", complete=True)
+    assert read_log(node, 5000, 300) == LogChunk(
+        offset=5000, data=b"", complete=True, output_bytes=len(EVERY_BYTE)
+    )
 
 
 def test_a_log_is_complete_only_when_the_attempt_is_over(node: Node) -> None:
     node.run(1, key(), "echo early; " + node.gate("g"), wait_s=0)
     until(lambda: node.status(1, key()).output_bytes == 6, what="output is held back")
-    assert read_log(node, 0, 1000) == LogChunk(offset=0, data=b"early\n", complete=False)
+    assert read_log(node, 0, 1000) == LogChunk(offset=0, data=b"early\n", complete=False, output_bytes=6)
     node.open("g")
     node.until_state(AttemptState.DONE, 1, key())
-    assert read_log(node, 0, 1000) == LogChunk(offset=0, data=b"early\n", complete=True)
+    assert read_log(node, 0, 1000) == LogChunk(offset=0, data=b"early\n", complete=True, output_bytes=6)
 
 
 @pytest.mark.parametrize("words", [["log", "j", "s", "1", "0", "10"], ["follow", "j", "s", "1", "0"]])
