@@ -124,6 +124,7 @@ class SubmitJob(_Command):
         bundle: Empty means the current one.
         max_failed: None takes the kind's own rule: an upgrade stops at the first failure, the others go on.
         priority: -100 to 100; of two jobs that want a node, the higher one is first.
+        plan: The hash of a recorded plan, which says everything but the reason.
     """
 
     kind: JobKind
@@ -137,6 +138,30 @@ class SubmitJob(_Command):
     reason: str = ""
     rollout: Rollout = field(default_factory=Rollout)
     priority: int = 0
+    plan: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPlan(_Command):
+    """Keep a job that was looked at, so that it can be approved and begun exactly as it was seen.
+
+    Attributes:
+        plan: The hash of all the rest (`approvals.plan_hash`).
+        request: Names every node and the bundle; its stamps mean nothing.
+        nodes: What it rests on (`approvals.preconditions`).
+    """
+
+    plan: str
+    request: SubmitJob
+    nodes: Mapping[NodeName, bytes]
+    needs_approval: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovePlan(_Command):
+    """Say, as somebody else than its author, that a plan may be begun."""
+
+    plan: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +324,8 @@ Command: TypeAlias = (
     | SetGlobals
     | CommitBundle
     | SubmitJob
+    | RecordPlan
+    | ApprovePlan
     | SubmitDiscovery
     | CancelJob
     | PauseJob

@@ -51,6 +51,7 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         holds=gates.holds_at_first(command.rollout.windows, command.rollout.start_at, command.at),
         submitted_at=command.at,
         progressed_at=command.at,
+        plan=command.plan,
     )
     return waves.take_up(draft, job)
 

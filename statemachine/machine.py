@@ -11,9 +11,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from statemachine import codec, configuration, control, inventory, jobs, requests, tasks, waves, words
+from statemachine import (
+    approvals,
+    codec,
+    configuration,
+    control,
+    inventory,
+    jobs,
+    requests,
+    tasks,
+    waves,
+    words,
+)
 from statemachine.commands import (
     AddNode,
+    ApprovePlan,
     Barrier,
     CancelJob,
     ClaimTask,
@@ -25,6 +37,7 @@ from statemachine.commands import (
     FoundCluster,
     PauseJob,
     PromoteJob,
+    RecordPlan,
     ReportPresence,
     ReportSighting,
     ReportSilence,
@@ -107,7 +120,11 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
         case CommitBundle():
             return configuration.commit_bundle(draft, command)
         case SubmitJob():
-            return jobs.submit_job(draft, command)
+            return approvals.submit(draft, command)
+        case RecordPlan():
+            return approvals.record_plan(draft, command)
+        case ApprovePlan():
+            return approvals.approve_plan(draft, command)
         case SubmitDiscovery():
             return jobs.submit_discovery(draft, command)
         case CancelJob():

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from statemachine.manifest import Bundle
+from statemachine.planned import Plan
 from statemachine.rollout import Hold, Rollout
 from statemachine.words import (
     Digest,
@@ -216,6 +217,7 @@ class Job:
         window_until: When the open window closes, or the next one opens; 0 before anybody has looked.
         retry_of: The job whose failed nodes this one tries again.
         revert_of: The job that this one undoes.
+        plan: The hash of the plan that it was begun from; empty when there was none.
         tasks: By node, in the order of the waves. A discover job's are keyed by `address:port`.
         endpoints: What a discover job probes, by task.
         sweep: A discover job that was given a range: silence is not a failure.
@@ -252,6 +254,7 @@ class Job:
     window_until: float = 0.0
     retry_of: JobId = JobId("")
     revert_of: JobId = JobId("")
+    plan: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +301,7 @@ class State:
         job_count: How many jobs there ever were; names the next one.
         globals_index: Log index of the last change of `globals`.
         event_base: Events with an index up to this one may be gone.
+        plans: By hash, the oldest first.
     """
 
     index: int = 0
@@ -314,3 +318,4 @@ class State:
     event_base: int = 0
     requests: tuple[Mapping[RequestId, Remembered], ...] = ()
     job_count: int = 0
+    plans: Mapping[str, Plan] = field(default_factory=dict)

@@ -31,6 +31,11 @@ class Reason(StrEnum):
     REQUEST_REUSED = "request-reused"
     """The request id was used before for something else."""
     LIMIT = "limit"
+    NO_SUCH_PLAN = "no-such-plan"
+    NOT_APPROVED = "not-approved"
+    """The plan needs a second person's approval, and has none."""
+    NOT_ALLOWED = "not-allowed"
+    """Not by this person."""
     INTERNAL = "internal"
     """A bug: apply raised. The state is unchanged, and the entry's index is in the replicas' logs."""
 

@@ -34,6 +34,9 @@ STATUS_OF: dict[Reason, int] = {
     Reason.CHANGED: 412,
     Reason.REQUEST_REUSED: 422,
     Reason.LIMIT: 409,
+    Reason.NO_SUCH_PLAN: 404,
+    Reason.NOT_APPROVED: 409,
+    Reason.NOT_ALLOWED: 403,
     Reason.INTERNAL: 500,
 }
 TITLE_OF: dict[Reason, str] = {
@@ -54,6 +57,9 @@ TITLE_OF: dict[Reason, str] = {
     Reason.CHANGED: "Changed in the meantime",
     Reason.REQUEST_REUSED: "The Idempotency-Key was used for something else",
     Reason.LIMIT: "A limit was reached",
+    Reason.NO_SUCH_PLAN: "No such plan",
+    Reason.NOT_APPROVED: "The plan is not approved",
+    Reason.NOT_ALLOWED: "Not by you",
     Reason.INTERNAL: "A bug in hamgr",
 }
 
