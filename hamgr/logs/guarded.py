@@ -27,6 +27,8 @@ from hamgr.logs.masking import Mask, MaskedStream
 from hamgr.raft.port import Replica
 from statemachine.words import JobId, NodeName
 
+RECENT_BYTES_MIN = 1_000
+"""A shorter output is whole in the attempt's result anyhow."""
 RECENT_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -84,7 +86,11 @@ class GuardedExecutor:
     ) -> AttemptStatus:
         self._mask(host, key)  # what is secret now stays so in this output, whatever is changed meanwhile
         status = self._masked(host, key, await self._executor.run(host, epoch, key, script, wait_s=wait_s))
-        if status.state is AttemptState.DONE and len(status.output) == status.output_bytes:
+        if (
+            status.state is AttemptState.DONE
+            and RECENT_BYTES_MIN <= len(status.output)
+            and len(status.output) == status.output_bytes
+        ):
             self._recent.put(host.name, key, status.output)
         return status
 
