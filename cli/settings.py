@@ -116,8 +116,9 @@ def _read_token(path: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise CliError(Exit.USAGE, f"{path}: the token cannot be read: {reason}") from error
     if not token.isprintable():
-        raise CliError(Exit.USAGE, f"{path}: this is not a token; it is one line of text")
-    return token
+        hint = "a file of several tokens is for the server; make one with yours alone"
+        raise CliError(Exit.USAGE, f"{path}: this is not a token; it is one line of text", hint=hint)
+    return token.split()[-1] if token else ""  # `NAME TOKEN`, as in the server's file
 
 
 def _read_contexts(path: Path) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from hamgr import config
+from hamgr import config, tokens
 from hamgr.config import ConfigError
 from hamgr.membership import credentials_of, raft_settings
 from hamgr.raft.port import CannotStart
@@ -206,7 +206,7 @@ def check_config(path: Path) -> None:
     """
     try:
         settings = config.load(path)
-        config.secret(settings.token_file)
+        tokens.load(settings.token_file)
         credentials = credentials_of(settings)
         owner = credentials.identity()
         credentials.server_context()

@@ -7,7 +7,6 @@ function, and a stop leaves what runs on nodes alone: another replica adopts it.
 import asyncio
 import contextlib
 import gc
-import hashlib
 import logging
 import os
 import secrets
@@ -23,7 +22,7 @@ import uvloop
 from backends.blobs import BlobError, BlobStore
 from backends.ssh.executor import SSHExecutor
 from backends.ssh.settings import SSHSettings
-from hamgr import api, config, failpoints, guard
+from hamgr import api, config, failpoints, guard, tokens
 from hamgr.archives import ReplicaArchives
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
@@ -71,7 +70,8 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     """Run one replica for as long as the context is open."""
     clock = SystemClock()
     replica = replica_of(settings)
-    token = config.secret(settings.token_file)
+    known = tokens.load(settings.token_file)
+    token = known[0].secret
     blobs = BlobStore(settings.data_dir / "blobs")
     executor = SSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
     tools = Tools(
@@ -90,7 +90,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         load_bundle=load_bundle,
         logs=NodeLogs(replica=replica, executor=executor),
         token=token,
-        token_sha256=hashlib.sha256(token.encode()).digest(),
+        actors={one.sha256: one.actor for one in known},
         name=settings.name,
         version=version("hamgr"),
         clock=clock,

@@ -1,7 +1,7 @@
 """What the API is given: its collaborators and its limits; it makes none of them itself."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -81,7 +81,7 @@ class ApiContext:
     Attributes:
         load_bundle: Checks an uploaded archive, or raises `BundleInvalid`; it blocks.
         token: What this replica shows to other replicas.
-        token_sha256: What callers' tokens must hash to.
+        actors: Who the caller is, by the SHA-256 of their token.
         name: This replica's.
         api: Base URL under which others reach this replica; empty when it does not know.
         peer_tls: For calls to other replicas; None for plain HTTP on loopback.
@@ -93,7 +93,7 @@ class ApiContext:
     load_bundle: Callable[[bytes], LoadedBundle]
     logs: JobLogs
     token: str = field(repr=False)
-    token_sha256: bytes = field(repr=False)
+    actors: Mapping[bytes, str] = field(repr=False)
     name: str
     version: str
     clock: Clock

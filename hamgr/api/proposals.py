@@ -31,7 +31,7 @@ def make(request: web.Request, command: Callable[..., C], **fields: Any) -> C:
     context = context_of(request)
     dry = query.flag(request, "dry_run")
     request_id = RequestId(context.new_request_id()) if dry else query.command_id(request)
-    return command(request_id=request_id, at=context.clock.now(), actor=ACTOR, **fields)
+    return command(request_id=request_id, at=context.clock.now(), actor=request[ACTOR], **fields)
 
 
 async def submit(request: web.Request, command: Command) -> Accepted:

@@ -24,6 +24,7 @@ from statemachine.commands import AddNode, ClaimTask, ReportSighting, Sighting, 
 from statemachine.model import Endpoint, Event, State
 
 TOKEN = "t" * 40
+TOKENS = {"operator": TOKEN, "bob": "b" * 40}
 NOW = 1_700_000_000.0
 
 
@@ -199,7 +200,7 @@ def context(
         load_bundle=load,
         logs=logs,
         token=TOKEN,
-        token_sha256=hashlib.sha256(TOKEN.encode()).digest(),
+        actors={hashlib.sha256(text.encode()).digest(): actor for actor, text in TOKENS.items()},
         name=replica.name,
         version="0.0.test",
         clock=Clock(),
