@@ -5,7 +5,7 @@ from aiohttp import web
 from hamgr.api import peers, sse
 from hamgr.api.context import CONTEXT, ApiContext
 from hamgr.api.middleware import Handler, add_headers, answer_problems
-from hamgr.api.routes import config, events, health, jobs, logs, nodes, replicas
+from hamgr.api.routes import config, events, health, jobs, logs, nodes, replicas, steering, why
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/livez", health.livez),
@@ -28,9 +28,16 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", "/v1/nodes/{node}/maintenance", nodes.delete_maintenance),
     ("GET", "/v1/jobs", jobs.list_jobs),
     ("POST", "/v1/jobs", jobs.submit_job),
-    ("POST", "/v1/jobs/{job}:cancel", jobs.cancel_job),
+    ("POST", "/v1/jobs/{job}:cancel", steering.cancel_job),
+    ("POST", "/v1/jobs/{job}:pause", steering.pause_job),
+    ("POST", "/v1/jobs/{job}:resume", steering.resume_job),
+    ("POST", "/v1/jobs/{job}:promote", steering.promote_job),
+    ("POST", "/v1/jobs/{job}:retry", steering.retry_job),
+    ("POST", "/v1/jobs/{job}:revert", steering.revert_job),
     ("GET", "/v1/jobs/{job}", jobs.get_job),
     ("GET", "/v1/jobs/{job}/log", logs.get_log),
+    ("GET", "/v1/jobs/{job}/why", why.job_why),
+    ("GET", "/v1/nodes/{node}/why", why.node_why),
     ("GET", "/v1/bundles", config.list_bundles),
     ("POST", "/v1/bundles", config.push_bundle),
     ("GET", "/v1/bundles/{digest}", config.get_bundle),

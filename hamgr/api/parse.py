@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hamgr.api.body import escaped, read_json
 from hamgr.api.problems import Fault, Problem
+from hamgr.api.strategies import RolloutBody, doubles
 from hamgr.config import LoopbackAddress, ReachableAddress, ReplicaUuid
 from statemachine.model import ERROR_CHARS_MAX, TASKS_MAX
 from statemachine.words import JobKind
@@ -88,9 +89,15 @@ class ReplicaBody(_Body):
 
 
 class CancelBody(_Body):
-    """POST /v1/jobs/J:cancel"""
+    """POST /v1/jobs/J:cancel, and the same with :pause, :resume, :promote and :revert"""
 
     reason: Line = ""
+
+
+class RetryBody(CancelBody):
+    """POST /v1/jobs/J:retry"""
+
+    unfinished: bool = False
 
 
 class JobBody(_Body):
@@ -110,14 +117,20 @@ class JobBody(_Body):
     port: Port = 22
     user: User = "root"
     labels: Labels = {}
+    rollout: RolloutBody = RolloutBody()
+    priority: int = 0
 
     def misplaced(self) -> list[Fault]:
-        """Return the keys that were given and do not go with the job's kind."""
+        """Return the keys that do not go with the job's kind, or not with each other."""
         discovers = {"addresses", "readmit", "port", "user", "labels"}
-        works = {"nodes", "selector", "role", "bundle", "variables", "max_failed"}
+        works = {"nodes", "selector", "role", "bundle", "variables", "max_failed", "rollout", "priority"}
         wrong = self.model_fields_set & (works if self.kind is JobKind.DISCOVER else discovers)
         return [
-            Fault(pointer=f"/{key}", message=f"does not go with a {self.kind} job") for key in sorted(wrong)
+            *(
+                Fault(pointer=f"/{key}", message=f"does not go with a {self.kind} job")
+                for key in sorted(wrong)
+            ),
+            *doubles(self.rollout, max_parallel=self.max_parallel, max_failed=self.max_failed),
         ]
 
 
@@ -149,11 +162,21 @@ def _fault(model: type[BaseModel], detail: Mapping[str, Any]) -> Fault:
     loc = [part for part in detail["loc"] if part != "[key]"]
     pointer = "".join(f"/{escaped(str(part))}" for part in loc)
     if detail["type"] == "extra_forbidden":
-        close = get_close_matches(str(loc[-1]), list(model.model_fields), n=1)
-        known = ", ".join(model.model_fields)
+        fields = _inner(model, loc[:-1]).model_fields
+        close = get_close_matches(str(loc[-1]), list(fields), n=1)
+        known = ", ".join(fields)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {known}"
         return Fault(pointer=pointer, message="is not a key of this request", hint=hint)
     if detail["type"] == "missing":
         return Fault(pointer=pointer, message="is missing")
     message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return Fault(pointer=pointer, message=message[:1].lower() + message[1:])
+
+
+def _inner(model: type[BaseModel], loc: list[Any]) -> type[BaseModel]:
+    """Return the model of the object at `loc`, however deep."""
+    for part in loc:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+        model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), model)
+    return model

@@ -1,8 +1,12 @@
 """Nodes, jobs and events of the state as JSON; times are Unix seconds, null where nothing happened yet."""
 
+from collections import Counter
 from typing import Any
 
+from statemachine import waves
 from statemachine.model import Event, Job, Node, Result, State, Task, Transition
+from statemachine.reasons import way_out
+from statemachine.rollout import Rollout
 from statemachine.words import TASK_ENDED, Digest, JobState, TaskState
 
 
@@ -69,7 +73,8 @@ def _transition(line: Transition) -> dict[str, Any]:
 
 def job_line(job: Job) -> dict[str, Any]:
     """Return a job as lists show it."""
-    states = [task.state for task in job.tasks.values()]
+    states = Counter(task.state for task in job.tasks.values())
+    first = next((task for task in job.tasks.values() if task.state not in TASK_ENDED), None)
     return {
         "id": job.id,
         "kind": job.kind,
@@ -82,10 +87,30 @@ def job_line(job: Job) -> dict[str, Any]:
         "max_parallel": job.max_parallel,
         "max_failed": job.max_failed,
         "progress": {
-            "total": len(states),
-            "done": sum(state in TASK_ENDED for state in states),
-            **{state.value: states.count(state) for state in TaskState},
+            "total": len(job.tasks),
+            "done": sum(states[state] for state in TASK_ENDED),
+            **{state.value: states[state] for state in TaskState},
         },
+        "waves": {
+            "total": max((task.wave for task in job.tasks.values()), default=-1) + 1,
+            "open": first.wave if first else None,
+        },
+        "priority": job.priority,
+        "holds": [
+            {
+                "kind": hold.kind,
+                "since": hold.since,
+                "reason": hold.reason,
+                "actor": hold.actor,
+                "until": hold.until,
+                "way_out": way_out(job, hold),
+            }
+            for hold in job.holds
+        ],
+        "promoted": job.promoted,
+        "failing": job.failing,
+        "retry_of": job.retry_of or None,
+        "revert_of": job.revert_of or None,
         "submitted_at": job.submitted_at,
         "ended_at": moment(job.ended_at),
         "error": job.error,
@@ -93,15 +118,49 @@ def job_line(job: Job) -> dict[str, Any]:
     }
 
 
-def job_whole(job: Job, *, results: bool) -> dict[str, Any]:
+def job_whole(state: State, job: Job, *, results: bool) -> dict[str, Any]:
     """Return everything about a job; without `results` its tasks lack those of their attempts."""
     return job_line(job) | {
+        "rollout": _rollout(job.rollout),
+        "forgiven": job.forgiven,
+        "blocked_by": _blocked_by(state, job),
         "variables": dict(job.variables),
         "sweep": job.sweep,
         "readmit": job.readmit,
         "labels": dict(job.labels),
         "tasks": [_task(task, results=results) for task in job.tasks.values()],
     }
+
+
+def _rollout(rollout: Rollout) -> dict[str, Any]:
+    """Return a strategy as a body would have it."""
+    percent = rollout.max_failed_percent
+    return {
+        "canary": rollout.canary,
+        "promotion": rollout.promotion,
+        "max_parallel": f"{rollout.max_parallel_percent}%" if rollout.max_parallel_percent else None,
+        "domain": rollout.domain,
+        "min_healthy": rollout.min_healthy_s,
+        "healthy_deadline": rollout.healthy_deadline_s,
+        "progress_deadline": rollout.progress_deadline_s,
+        "max_failed": None if percent is None else f"{percent}%",
+        "on_failure": rollout.on_failure,
+        "below_minimum": rollout.below_minimum,
+        "windows": [
+            {"cron": window.cron, "duration": window.duration_s, "zone": window.zone}
+            for window in rollout.windows
+        ],
+        "start_at": moment(rollout.start_at),
+    }
+
+
+def _blocked_by(state: State, job: Job) -> list[dict[str, Any]]:
+    """Return which jobs have the locks that tasks of the open wave wait for, and how many."""
+    if job.state is not JobState.RUNNING:
+        return []
+    nodes = [state.nodes.get(t.node) for t in waves.open_wave(job) if t.state is TaskState.QUEUED]
+    locks = Counter(node.job for node in nodes if node is not None and node.job not in ("", job.id))
+    return [{"job": other, "nodes": count} for other, count in locks.items()]
 
 
 def _task(task: Task, *, results: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Jobs: submit (or only try out), list, show, wait, cancel."""
+"""Jobs: submit (or only try out), list, show, wait; `steering` has what is said to those that exist."""
 
 import asyncio
 from typing import Any
@@ -11,8 +11,9 @@ from hamgr.api.context import context_of
 from hamgr.api.parse import JobBody
 from hamgr.api.previews import preview
 from hamgr.api.problems import of_rejected
+from hamgr.api.strategies import unkept_times
 from statemachine import jobs
-from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
+from statemachine.commands import SubmitDiscovery, SubmitJob
 from statemachine.model import Job, State
 from statemachine.words import Digest, JobId, JobKind, JobState, NodeName
 
@@ -31,10 +32,7 @@ def job_in_path(state: State, request: web.Request) -> Job:
 async def submit_job(request: web.Request) -> web.Response:
     """Take a job into the log; it runs whatever becomes of the caller."""
     query.allow(request, "dry_run", "consistency")
-    body = await parse.read_body(request, JobBody)
-    if faults := body.misplaced():
-        raise parse.bad_body(faults)
-    command = _command(request, body)
+    command = await asked_for(request, await parse.read_body(request, JobBody))
     if query.flag(request, "dry_run"):
         before, after, accepted = await proposals.try_out(request, command)
         return web.json_response(preview(before, after, after.jobs[JobId(accepted.ref)]))
@@ -43,7 +41,19 @@ async def submit_job(request: web.Request) -> web.Response:
     return web.json_response(view, status=202, headers={"Location": f"/v1/jobs/{accepted.ref}"})
 
 
-def _command(request: web.Request, body: JobBody) -> SubmitJob | SubmitDiscovery:
+async def asked_for(request: web.Request, body: JobBody) -> SubmitJob | SubmitDiscovery:
+    """Return the command that a body asks for.
+
+    Raises:
+        Problem: The body contradicts itself, or names a time that never comes; with every place.
+    """
+    if faults := body.misplaced():
+        raise parse.bad_body(faults)
+    rollout = body.rollout.rollout()
+    if rollout.windows or rollout.start_at:
+        now = context_of(request).clock.now()
+        if faults := await asyncio.to_thread(unkept_times, rollout, now):
+            raise parse.bad_body(faults)
     if body.kind is JobKind.DISCOVER:
         found, sweep = endpoints(body.addresses, port=body.port, user=body.user)
         return proposals.make(
@@ -56,6 +66,7 @@ def _command(request: web.Request, body: JobBody) -> SubmitJob | SubmitDiscovery
             max_parallel=body.max_parallel,
             reason=body.reason,
         )
+    inside = body.rollout
     return proposals.make(
         request,
         SubmitJob,
@@ -65,9 +76,11 @@ def _command(request: web.Request, body: JobBody) -> SubmitJob | SubmitDiscovery
         role=body.role,
         bundle=Digest(body.bundle),
         variables=body.variables,
-        max_parallel=body.max_parallel,
-        max_failed=body.max_failed,
+        max_parallel=body.max_parallel or (inside.max_parallel and inside.max_parallel.nodes) or 0,
+        max_failed=inside.max_failed.nodes if inside.max_failed else body.max_failed,
         reason=body.reason,
+        rollout=rollout,
+        priority=body.priority,
     )
 
 
@@ -92,10 +105,13 @@ async def get_job(request: web.Request) -> web.Response:
     results = query.flag(request, "results", default=True)
     since = query.number(request, "since", default=0, low=0, high=2**62)
     wait_s = query.seconds(request, "wait_s", high=context_of(request).limits.wait_s_max)
-    job = job_in_path(await query.read_state(request), request)
+    state = await query.read_state(request)
+    job = job_in_path(state, request)
     if wait_s:
         job = await _changed(request, job, since, wait_s)
-    return web.json_response(views.job_whole(job, results=results), headers={"ETag": f'"{job.index}"'})
+        state = context_of(request).replica.state
+    view = views.job_whole(state, job, results=results)
+    return web.json_response(view, headers={"ETag": f'"{job.index}"'})
 
 
 async def _changed(request: web.Request, job: Job, since: int, wait_s: float) -> Job:
@@ -111,11 +127,3 @@ async def _changed(request: web.Request, job: Job, since: int, wait_s: float) ->
     except TimeoutError:
         pass
     return job
-
-
-async def cancel_job(request: web.Request) -> web.Response:
-    """Ask a job to end: what has not begun is cancelled, what runs is killed and undone."""
-    query.allow(request, "dry_run", "consistency")
-    body = await parse.read_body(request, parse.CancelBody) if request.can_read_body else parse.CancelBody()
-    command = proposals.make(request, CancelJob, job=JobId(request.match_info["job"]), reason=body.reason)
-    return proposals.answer(request, await proposals.submit(request, command), status=202)
