@@ -1,5 +1,6 @@
 """Serving an application on a socket, with a bound on how slowly a caller may talk."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
@@ -7,10 +8,13 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from hamgr.api.context import CONTEXT
+from hamgr.api.express import Express, Ways
+from hamgr.api.middleware import add_headers, answer_problems
 
 SHUTDOWN_TIMEOUT_S = 2.0
 """How long requests in flight may go on when the replica stops; streams are ended at once."""
 HEAD_LINE_BYTES_MAX = 8_190
+BACKLOG = 128
 
 
 @contextlib.asynccontextmanager
@@ -36,11 +40,27 @@ async def serving(
         max_field_size=HEAD_LINE_BYTES_MAX,
     )
     await runner.setup()
+    if runner.server is None:
+        raise AssertionError("a runner that is set up has a server")
+    ways = Ways(
+        app,
+        runner.server,
+        answer=answer_problems,
+        complete=add_headers,
+        idle_s=app[CONTEXT].limits.header_timeout_s,
+        head_line_bytes_max=HEAD_LINE_BYTES_MAX,
+    )
     try:
-        site = web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls)
-        await site.start()
-        bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}"
+        listener = await asyncio.get_running_loop().create_server(
+            lambda: Express(ways), host.strip("[]"), int(port), ssl=tls, backlog=BACKLOG
+        )
+        try:
+            bound = listener.sockets[0].getsockname()
+            shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+            yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}"
+        finally:
+            listener.close()
+            await runner.shutdown()
+            await ways.close(SHUTDOWN_TIMEOUT_S)
     finally:
         await runner.cleanup()
