@@ -31,6 +31,8 @@ from hamgr.config import Config, ConfigError
 from hamgr.ids import id_maker
 from hamgr.jobs.attempt import AttemptSettings
 from hamgr.jobs.logs import NodeLogs
+from hamgr.jobs.lookout import Lookout
+from hamgr.jobs.previews import BundlePreviews
 from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import BundleScripts
 from hamgr.jobs.worker import Tools
@@ -74,11 +76,12 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     token = known[0].secret
     blobs = BlobStore(settings.data_dir / "blobs")
     executor = SSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
+    scripts = BundleScripts(ReplicaArchives(store=blobs, replica=replica, token=token))
     tools = Tools(
         replica=replica,
         proposer=Proposer(replica=replica, clock=clock, new_id=id_maker()),
         executor=executor,
-        scripts=BundleScripts(ReplicaArchives(store=blobs, replica=replica, token=token)),
+        scripts=scripts,
         clock=clock,
         failpoints=failpoints.from_environment(os.environ),
         settings=AttemptSettings(unreachable_deadline_s=settings.ssh.unreachable_deadline_s),
@@ -89,6 +92,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         blobs=blobs,
         load_bundle=load_bundle,
         logs=NodeLogs(replica=replica, executor=executor),
+        lookout=Lookout(executor=executor, previews=BundlePreviews(scripts)),
         token=token,
         actors={one.sha256: one.actor for one in known},
         name=settings.name,

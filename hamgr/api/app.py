@@ -5,7 +5,7 @@ from aiohttp import web
 from hamgr.api import peers, sse
 from hamgr.api.context import CONTEXT, ApiContext
 from hamgr.api.middleware import Handler, add_headers, answer_problems
-from hamgr.api.routes import config, events, health, jobs, logs, nodes, replicas, steering, why
+from hamgr.api.routes import config, events, health, jobs, logs, nodes, plans, replicas, steering, why
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/livez", health.livez),
@@ -38,6 +38,11 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/jobs/{job}/log", logs.get_log),
     ("GET", "/v1/jobs/{job}/why", why.job_why),
     ("GET", "/v1/nodes/{node}/why", why.node_why),
+    ("GET", "/v1/plans", plans.list_plans),
+    ("POST", "/v1/plans", plans.make_plan),
+    ("POST", "/v1/plans/{plan}:approve", plans.approve_plan),
+    ("POST", "/v1/plans/{plan}:apply", plans.apply_plan),
+    ("GET", "/v1/plans/{plan}", plans.get_plan),
     ("GET", "/v1/bundles", config.list_bundles),
     ("POST", "/v1/bundles", config.push_bundle),
     ("GET", "/v1/bundles/{digest}", config.get_bundle),

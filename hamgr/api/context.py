@@ -9,7 +9,9 @@ from aiohttp import web
 
 from hamgr.bundles import LoadedBundle
 from hamgr.clock import Clock
+from hamgr.jobs.sights import NodeSeen
 from hamgr.raft.port import Membership, Replica
+from statemachine.model import Job, State
 from statemachine.words import Digest, JobId, NodeName
 
 
@@ -21,6 +23,12 @@ class Blobs(Protocol):
     def get(self, digest: Digest) -> bytes: ...
 
     def has(self, digest: Digest) -> bool: ...
+
+
+class Looks(Protocol):
+    """Looks at the nodes of a job that has not begun; see `jobs.lookout`."""
+
+    async def look(self, state: State, job: Job, *, timeout_s: float) -> list[NodeSeen]: ...
 
 
 class LogLine(Protocol):
@@ -70,6 +78,8 @@ class Limits:
     streams_max: int = 256
     ready_staleness_s_max: float = 10.0
     """A replica whose state may be older is not ready: it would hold readers up, or tell old news."""
+    look_timeout_s: float = 45.0
+    """How long a plan may look at its nodes; those that are left then are told."""
     wait_s_max: float = 30.0
     """The longest that a request may ask to be held until something changes."""
 
@@ -92,6 +102,7 @@ class ApiContext:
     blobs: Blobs
     load_bundle: Callable[[bytes], LoadedBundle]
     logs: JobLogs
+    lookout: Looks
     token: str = field(repr=False)
     actors: Mapping[bytes, str] = field(repr=False)
     name: str

@@ -51,7 +51,7 @@ class BundleScripts:
         self._loading = asyncio.Lock()
 
     async def script(self, state: State, job: JobId, node: NodeName, due: StepDue) -> bytes:
-        bundle = await self._bundle(due.step.bundle)
+        bundle = await self.bundle(due.step.bundle)
         subject = state.nodes[node]
         layers = variables.layers(state, subject, due.step.bundle, job=state.jobs[job])
         compile_ = compile_check if due.checking else compile_step
@@ -68,7 +68,12 @@ class BundleScripts:
         except RenderError as error:
             raise CannotPrepare(str(error)) from error
 
-    async def _bundle(self, digest: Digest) -> LoadedBundle:
+    async def bundle(self, digest: Digest) -> LoadedBundle:
+        """Return a bundle, loaded.
+
+        Raises:
+            CannotPrepare: It cannot be had.
+        """
         async with self._loading:
             if digest in self._loaded:
                 self._loaded.move_to_end(digest)

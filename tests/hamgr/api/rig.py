@@ -16,12 +16,14 @@ import aiohttp
 from backends.blobs import BlobStore
 from hamgr import api
 from hamgr.bundles import load
+from hamgr.jobs.sights import NodeSeen, Seen, Verdict
 from hamgr.raft.figures import Figures
 from hamgr.raft.port import Leadership, Membership, NoLeader, NotCommitted, OutcomeUnknown, Peer, Replica
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
-from statemachine import machine
+from statemachine import machine, plans
 from statemachine.commands import AddNode, ClaimTask, ReportSighting, Sighting, SubmitDiscovery
-from statemachine.model import Endpoint, Event, State
+from statemachine.model import Endpoint, Event, Job, State
+from statemachine.words import NodeName
 
 TOKEN = "t" * 40
 TOKENS = {"operator": TOKEN, "bob": "b" * 40}
@@ -161,11 +163,37 @@ class FakeLogs:
             await self.hold.wait()
 
 
+class FakeLookout:
+    """Looks that see what a test wants: verdict and diff of the work steps, by node or for all (`*`)."""
+
+    def __init__(self) -> None:
+        self.sees: dict[str, tuple[Verdict, str]] = {}
+        self.errors: dict[str, str] = {}
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    async def look(self, state: State, job: Job, *, timeout_s: float) -> list[NodeSeen]:
+        self.meanwhile()
+        return [self._node(state, job, name) for name in job.tasks]
+
+    def _node(self, state: State, job: Job, name: NodeName) -> NodeSeen:
+        verdict, diff = self.sees.get(name) or self.sees.get("*") or (Verdict.UNCHANGED, "")
+        error = self.errors.get(name, "")
+        steps = [
+            Seen(step=step, verdict=Verdict.UNKNOWN, proof=True)
+            if phase in plans.PROOFS
+            else Seen(step=step, verdict=Verdict.UNKNOWN if error else verdict, diff="" if error else diff)
+            for phase in plans.way(job)
+            for step in plans.steps(state, job, state.nodes[name], phase)
+        ]
+        return NodeSeen(node=name, steps=tuple(steps), error=error)
+
+
 @dataclass
 class Server:
     url: str
     replica: LocalReplica
     logs: FakeLogs
+    lookout: FakeLookout
     blobs: BlobStore
     session: aiohttp.ClientSession
 
@@ -190,6 +218,7 @@ def context(
     limits: api.Limits,
     *,
     members: Membership | None = None,
+    lookout: FakeLookout | None = None,
     **more: Any,
 ) -> api.ApiContext:
     numbers = itertools.count(1)
@@ -199,6 +228,7 @@ def context(
         blobs=blobs,
         load_bundle=load,
         logs=logs,
+        lookout=lookout or FakeLookout(),
         token=TOKEN,
         actors={hashlib.sha256(text.encode()).digest(): actor for actor, text in TOKENS.items()},
         name=replica.name,
@@ -218,16 +248,16 @@ async def serving(
     limits: api.Limits | None = None,
     prepare: Callable[[LocalReplica], None] = lambda replica: None,
 ) -> AsyncIterator[Server]:
-    replica, logs = LocalReplica(cluster, name), FakeLogs()
+    replica, logs, lookout = LocalReplica(cluster, name), FakeLogs(), FakeLookout()
     prepare(replica)
     blobs = BlobStore(path / name)
-    app = api.build_app(context(replica, blobs, logs, limits or api.Limits()))
+    app = api.build_app(context(replica, blobs, logs, limits or api.Limits(), lookout=lookout))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (
         api.serving(app, "127.0.0.1:0") as url,
         aiohttp.ClientSession(headers=headers) as session,
     ):
-        yield Server(url, replica, logs, blobs, session)
+        yield Server(url, replica, logs, lookout, blobs, session)
 
 
 def link(*servers: Server) -> None:
