@@ -12,17 +12,19 @@ The way of a bundle through the room:
 kind of step, `templates` renders, and `shell` is the only place where a value becomes shell code.
 """
 
-from hamgr.bundles.bundle import BundleFile, LoadedBundle
-from hamgr.bundles.doors import compile_check, compile_step, load
+from hamgr.bundles.bundle import BundleFile, Form, LoadedBundle
+from hamgr.bundles.doors import compile_check, compile_preview, compile_step, load
 from hamgr.bundles.problems import BundleInvalid, Problem, RenderError
 
 __all__ = [
     "BundleFile",
     "BundleInvalid",
+    "Form",
     "LoadedBundle",
     "Problem",
     "RenderError",
     "compile_check",
+    "compile_preview",
     "compile_step",
     "load",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from statemachine.manifest import Manifest
@@ -10,6 +11,25 @@ from statemachine.words import Digest, Verb
 if TYPE_CHECKING:  # who holds a bundle has them in memory already; see `doors`
     from hamgr.bundles.schema import StepModel
     from hamgr.bundles.yaml import Document, Path
+
+
+class Form(StrEnum):
+    """What a step is compiled to."""
+
+    APPLY = "apply"
+    """Do the step; of a verify verb, look whether it is done. Exit status 0: it is. A step that is not a
+    script then ends its output with the line `hamgr: changed` or `hamgr: unchanged`."""
+    CHECK = "check"
+    """Look whether a checkable step's work is done. Exit status 0: it is."""
+    PREVIEW = "preview"
+    """Say what the step would do and change nothing; output of at most `PREVIEW_BYTES_MAX`, secrets masked.
+
+    With exit status 0 the last line is `hamgr: would change`, `hamgr: unchanged` or `hamgr: unknown` (only
+    doing it would tell); any other status means that nobody could look.
+    """
+
+
+PREVIEW_BYTES_MAX = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ does not hold 7 MiB for bundles that it never works with.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
-from hamgr.bundles.bundle import LoadedBundle
+from hamgr.bundles.bundle import Form, LoadedBundle
 from statemachine.words import Value, Verb
 
 
@@ -29,42 +30,23 @@ def compile_step(
     verb: Verb,
     step_name: str,
     *,
+    form: Form = Form.APPLY,
     variables: Mapping[str, Value],
     facts: Mapping[str, Value],
     node_name: str,
 ) -> bytes:
-    """Return the script for /bin/sh that does a step on a node, or looks whether it is done (verify).
-
-    It exits 0 when the step is done; a step that is not a script then ends its output with the line
-    `hamgr: changed` or `hamgr: unchanged`.
+    """Return a form of a step, for one node, as a script for /bin/sh; `Form` says what each promises.
 
     Raises:
-        RenderError: The step does not exist, or cannot be compiled for this node; says where and why.
+        RenderError: The step does not exist, has no such form, or cannot be compiled for this node; says
+            where and why.
     """
     from hamgr.bundles import render  # noqa: PLC0415 - see the module
 
-    return render.compiler_of(bundle).step(
-        component, verb, step_name, variables=variables, facts=facts, node_name=node_name
+    return render.compiler_of(bundle).script(
+        component, verb, step_name, form=form, variables=variables, facts=facts, node_name=node_name
     )
 
 
-def compile_check(
-    bundle: LoadedBundle,
-    component: str,
-    verb: Verb,
-    step_name: str,
-    *,
-    variables: Mapping[str, Value],
-    facts: Mapping[str, Value],
-    node_name: str,
-) -> bytes:
-    """Return the script that exits 0 when a checkable step's work is already done on the node.
-
-    Raises:
-        RenderError: As `compile_step`, and for a step that is not checkable.
-    """
-    from hamgr.bundles import render  # noqa: PLC0415 - see the module
-
-    return render.compiler_of(bundle).check(
-        component, verb, step_name, variables=variables, facts=facts, node_name=node_name
-    )
+compile_check = partial(compile_step, form=Form.CHECK)
+compile_preview = partial(compile_step, form=Form.PREVIEW)

@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from backends.ports import SCRIPT_BYTES_MAX
-from hamgr.bundles.bundle import BundleFile, LoadedBundle, StepBody
+from hamgr.bundles.bundle import BundleFile, Form, LoadedBundle, StepBody
 from hamgr.bundles.problems import RenderError
 from hamgr.bundles.schema import StepModel
 from hamgr.bundles.shell import NotSayable
-from hamgr.bundles.steps import Scope, kind_of, script
+from hamgr.bundles.steps import Scope, check_of, kind_of
 from hamgr.bundles.templates import Templates, plain
 from statemachine.words import Value, Verb
 
@@ -28,12 +28,13 @@ class Compiler:
         self._bundle = bundle
         self._parts: dict[str, tuple[Mapping[str, BundleFile], Templates]] = {}
 
-    def step(
+    def script(
         self,
         component: str,
         verb: Verb,
         step_name: str,
         *,
+        form: Form = Form.APPLY,
         variables: Mapping[str, Value],
         facts: Mapping[str, Value],
         node_name: str,
@@ -41,25 +42,7 @@ class Compiler:
         """See `doors.compile_step`."""
         body = self._body(component, verb, step_name)
         scope = self._scope(body, component, verb, variables, facts, node_name)
-        kind = kind_of(body.model)
-        return _finished(scope, kind.verify if body.read_only else kind.apply, body)
-
-    def check(
-        self,
-        component: str,
-        verb: Verb,
-        step_name: str,
-        *,
-        variables: Mapping[str, Value],
-        facts: Mapping[str, Value],
-        node_name: str,
-    ) -> bytes:
-        """See `doors.compile_check`."""
-        body = self._body(component, verb, step_name)
-        scope = self._scope(body, component, verb, variables, facts, node_name)
-        if body.model.script is None:
-            raise scope.error((), f"step `{step_name}` is no script and has no check")
-        return _finished(scope, script.check, body)
+        return _finished(scope, _writer(body, form, scope), body)
 
     def _body(self, component: str, verb: Verb, step_name: str) -> StepBody:
         body = self._bundle.bodies.get((component, verb, step_name))
@@ -119,6 +102,16 @@ class Compiler:
 def compiler_of(bundle: LoadedBundle) -> Compiler:
     """Keep the compiled templates of the bundles in use: rendering takes a tenth of compiling."""
     return Compiler(bundle)
+
+
+def _writer(body: StepBody, form: Form, scope: Scope) -> Callable[[StepModel, Scope], str]:
+    kind = kind_of(body.model)
+    if form is Form.CHECK:
+        check = check_of(body.model)
+        if check is None:
+            raise scope.error((), f"step `{scope.step}` is not checkable and has no check")
+        return check
+    return kind.verify if body.read_only else kind.apply
 
 
 def _finished(scope: Scope, compile_body: Callable[[StepModel, Scope], str], body: StepBody) -> bytes:

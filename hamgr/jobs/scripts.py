@@ -9,8 +9,8 @@ from collections import OrderedDict
 from typing import Protocol
 
 from backends.blobs import BlobError
-from hamgr.bundles import BundleInvalid, LoadedBundle, RenderError, compile_check, compile_step, load
-from statemachine import variables
+from hamgr.bundles import BundleInvalid, Form, LoadedBundle, RenderError, compile_step, load
+from statemachine import plans, variables
 from statemachine.model import State
 from statemachine.words import Digest, JobId, NodeName
 from statemachine.work import StepDue
@@ -52,15 +52,16 @@ class BundleScripts:
 
     async def script(self, state: State, job: JobId, node: NodeName, due: StepDue) -> bytes:
         bundle = await self.bundle(due.step.bundle)
-        subject = state.nodes[node]
-        layers = variables.layers(state, subject, due.step.bundle, job=state.jobs[job])
-        compile_ = compile_check if due.checking else compile_step
+        subject, owner = state.nodes[node], state.jobs[job]
+        role = plans.role_of(owner, subject)
+        layers = variables.layers(state, subject, due.step.bundle, role=role, job=owner)
         try:
-            return compile_(
+            return compile_step(
                 bundle,
                 due.step.component,
                 due.step.verb,
                 due.step.spec.name,
+                form=Form.CHECK if due.checking else Form.APPLY,
                 variables=variables.resolve(layers),
                 facts=subject.facts,
                 node_name=node,

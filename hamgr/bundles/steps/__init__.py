@@ -1,6 +1,6 @@
 """The kinds of steps, one file each; all of them answer the same five questions (`Kind`)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from hamgr.bundles.schema import StepModel
@@ -38,9 +38,16 @@ def kind_of(step: StepModel) -> Kind:
     return check
 
 
+def check_of(step: StepModel) -> Callable[[StepModel, Scope], str] | None:
+    """Return what compiles the check of a checkable step: shell that exits 0 when the work is done."""
+    if step.script is not None and step.script.check is not None:
+        return script.check
+    return None
+
+
 def can_verify(step: StepModel) -> bool:
     """Say whether a step has a read-only form that follows from it."""
     return step.script is None or step.script.step_class == "checkable"
 
 
-__all__ = ["Complaint", "FileUse", "Kind", "Scope", "can_verify", "kind_of"]
+__all__ = ["Complaint", "FileUse", "Kind", "Scope", "can_verify", "check_of", "kind_of"]

@@ -57,7 +57,7 @@ def check(step: StepModel, scope: Scope) -> str:
     """Return shell that exits 0 when the work of a checkable script is already done."""
     model = _model(step)
     if model.check is None:
-        raise scope.error(("script",), "this script has no check")
+        raise AssertionError("only a checkable script is asked for its check")
     return _run(scope, scope.file(("script", "check"), model.check, template=model.template))
 
 

@@ -34,7 +34,7 @@ def test_the_example_runs_from_commission_to_cleanup_under_systemd(host: Lab) ->
         values = {**bundle.manifest.variables, **bundle.manifest.roles["web"].variables, **variables}
         printed = {}
         for step in bundle.manifest.components["web"].verbs[verb]:
-            script = compiler.step(
+            script = compiler.script(
                 "web", verb, step.name, variables=values, facts={}, node_name="n1"
             ).decode()
             done = host.run("n1", *NAMES, f"HAMGR_STEP=web-{step.name}", "sh", "-c", script)

@@ -64,7 +64,9 @@ class Web:
         for step in manifest.components["web"].verbs[verb]:
             if only not in {None, step.name}:
                 continue
-            script = compiler.step("web", verb, step.name, variables=values, facts=FACTS, node_name="web-01")
+            script = compiler.script(
+                "web", verb, step.name, variables=values, facts=FACTS, node_name="web-01"
+            )
             done = self.node.run(script, PATH=self.path, HAMGR_STEP=f"web-{step.name}")
             last = (done.stderr + done.stdout).rstrip().split("\n")[-1]
             printed[step.name] = last.removeprefix("hamgr: ") if done.returncode == 0 else f"FAILED {last}"

@@ -144,9 +144,11 @@ def test_a_step_that_does_not_exist_is_named(bundle_with):
         compile_step, bundle, "c", Verb.COMMISSION, "t", **more
     )
     assert "there is no step `s` for verify" in error_of(compile_step, bundle, "c", Verb.VERIFY, "s", **more)
-    assert "this script has no check" in error_of(compile_check, bundle, "c", Verb.COMMISSION, "s", **more)
+    assert "step `s` is not checkable and has no check" in error_of(
+        compile_check, bundle, "c", Verb.COMMISSION, "s", **more
+    )
     other = bundle_with({"check": {"command": ["true"]}})
-    assert "is no script and has no check" in error_of(
+    assert "is not checkable and has no check" in error_of(
         compile_check, other, "c", Verb.COMMISSION, "s", **more
     )
 
@@ -158,7 +160,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_order_of_its_keys(bundle_wit
         compiler = Compiler(bundle_with(step))
         for _ in range(2):
             scripts.add(
-                compiler.step(
+                compiler.script(
                     "c", Verb.COMMISSION, "s", variables={"m": mapping, "z": 1}, facts={}, node_name="n"
                 )
             )
