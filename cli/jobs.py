@@ -34,8 +34,10 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     lines = [f"would {plan['kind']} {count} {what}{'' if count == 1 else 'es' if what == 'address' else 's'}"]
     if plan["bundle"]:
         lines[0] += f" with bundle {short(plan['bundle'])}"
+    lines += move_lines(plan)
+    canaries = plan["nodes"][: plan["canary"]]
     for number, wave in enumerate(plan["waves"], start=1):
-        lines.append(f"  wave {number}: {few(wave)}")
+        lines.append(f"  wave {number}{' (canary)' if wave[0] in canaries else ''}: {few(wave)}")
     for group in plan["work"]:
         lines.append(f"  role {clean(group['role']) or '-'} ({len(group['nodes'])}):")
         steps = group["steps"]
@@ -55,6 +57,17 @@ def service_lines(plan: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def move_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Return how many nodes go from which bundle to which, one line each; none where they have none yet."""
+    return [
+        f"  {move['nodes']} from bundle {short(move['from'])} to {short(move['to'])}"
+        if move["from"] != move["to"]
+        else f"  {move['nodes']} with bundle {short(move['to'])}, which they have"
+        for move in plan["moves"]
+        if move["from"]
+    ]
+
+
 def few(names: list[str]) -> str:
     """Return some names, and how many more there are."""
     rest = len(names) - NAMES_SHOWN_MAX
@@ -63,9 +76,13 @@ def few(names: list[str]) -> str:
 
 def submit(client: "Client", body: Mapping[str, Any], fmt: str, *, detach: bool) -> Exit:
     """Submit a job and, unless `detach`, watch it to its end."""
-    made = client.call("POST", "/v1/jobs", body=body).data
+    return follow(client, client.call("POST", "/v1/jobs", body=body).data, fmt, detach=detach)
+
+
+def follow(client: "Client", made: Mapping[str, Any], fmt: str, *, detach: bool) -> Exit:
+    """Watch a job that was just made to its end, or with `detach` only say its name."""
     if detach:
-        show(fmt, made, names=[made["id"]], text=made["id"])
+        show(fmt, dict(made), names=[made["id"]], text=made["id"])
         note(f"to watch it: hamgr job watch {made['id']}")
         return Exit.OK
     watch(client, made["id"])

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.held import block_lines, budget_line, hold_lines, wave_line
 from cli.output import clean
 
 PIPE_COLUMNS = 10_000
@@ -43,9 +44,10 @@ def live(glyphs: Mapping[str, tuple[str, str]]) -> Iterator[Callable[[dict[str, 
 def _progress(job: dict[str, Any], glyphs: Mapping[str, tuple[str, str]]) -> Table:
     progress = job["progress"]
     counts = "  ".join(f"{progress[state]} {state}" for state in glyphs if progress.get(state))
+    told = [wave_line(job), f"{progress['done']}/{progress['total']}", counts, budget_line(job)]
     grid = Table(
-        title=f"{job['id']}  {job['kind']}  {progress['done']}/{progress['total']}  {counts}",
-        caption="Ctrl-C detaches; the job goes on",
+        title=Text("  ".join([clean(job["id"]), clean(job["kind"]), *filter(None, told)])),
+        caption=Text(_notes(job)),
         title_justify="left",
         caption_justify="left",
         box=None,
@@ -54,6 +56,11 @@ def _progress(job: dict[str, Any], glyphs: Mapping[str, tuple[str, str]]) -> Tab
     interesting = [task for task in job["tasks"] if task["state"] in ("running", "failed")]
     for task in interesting[:ROWS_MAX]:
         glyph, colour = glyphs[task["state"]]
-        told = clean(task["error"] or task["step"])
-        grid.add_row(Text(f"{glyph} {task['state']}", style=colour), Text(clean(task["node"])), Text(told))
+        said = clean(task["error"] or task["step"])
+        grid.add_row(Text(f"{glyph} {task['state']}", style=colour), Text(clean(task["node"])), Text(said))
     return grid
+
+
+def _notes(job: dict[str, Any]) -> str:
+    """Return what stands below the tasks: what holds the job, whom it waits for, and how to get away."""
+    return "\n".join([*hold_lines(job), *block_lines(job), "Ctrl-C detaches; the job goes on"])

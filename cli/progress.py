@@ -4,6 +4,7 @@ Watching is only looking: Ctrl-C detaches and the job goes on.
 """
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.exits import OF_JOB, CliError, Exit
+from cli.held import block_lines, budget_line, hold_lines, wave_line
 from cli.output import clean, note, show, styled
 from cli.settings import TRY_TIMEOUT_S
 
@@ -34,8 +36,11 @@ GLYPHS = {
 Job = dict[str, Any]
 
 
-def watch(client: "Client", job: str, *, quiet: bool = False) -> Job:
-    """Return the job when it has ended; progress goes to standard error.
+def watch(client: "Client", job: str, *, quiet: bool = False, limit_s: float | None = None) -> Job:
+    """Return the job when it has ended, or after `limit_s`; progress goes to standard error.
+
+    Args:
+        quiet: Tell only what holds it.
 
     Raises:
         CliError: Ctrl-C (the job goes on), or no server answers any more.
@@ -43,7 +48,7 @@ def watch(client: "Client", job: str, *, quiet: bool = False) -> Job:
     try:
         with _screen(quiet=quiet) as draw:
             last: Job = {}
-            for last in changes(client, job):
+            for last in changes(client, job, limit_s=limit_s):
                 draw(last)
             return last
     except (KeyboardInterrupt, click.Abort) as stop:
@@ -52,38 +57,76 @@ def watch(client: "Client", job: str, *, quiet: bool = False) -> Job:
         ) from stop
 
 
-def changes(client: "Client", job: str) -> Iterator[Job]:
-    """Yield the job each time that it changed, the last time when it has ended."""
+def changes(client: "Client", job: str, *, limit_s: float | None = None) -> Iterator[Job]:
+    """Yield the job each time that it changed, or after `POLL_S`; the last time when it has ended.
+
+    With `limit_s` it comes a last time after so long, ended or not.
+    """
+    deadline = None if limit_s is None else time.monotonic() + limit_s
     since = 0
     while True:
-        query = {"results": "0", "since": since, "wait_s": POLL_S if since else None}
+        wait_s = POLL_S if deadline is None else max(0.0, min(POLL_S, deadline - time.monotonic()))
+        query = {"results": "0", "since": since, "wait_s": wait_s if since else None}
         found: Job = client.call(
             "GET", f"/v1/jobs/{job}", query=query, try_timeout_s=POLL_S + TRY_TIMEOUT_S
         ).data
-        if found["index"] > since or found["ended"]:
-            yield found
-        if found["ended"]:
+        yield found
+        if found["ended"] or (deadline is not None and time.monotonic() >= deadline):
             return
         since = found["index"]
 
 
+class _Holds:
+    """What holds a job, told each time that it becomes another."""
+
+    def __init__(self) -> None:
+        self._last: list[str] = []
+
+    def __call__(self, job: Job) -> None:
+        lines = hold_lines(job)
+        if lines != self._last:
+            self._last = lines
+            for line in lines or ([] if job["ended"] else ["it goes on"]):
+                note(f"  {line}")
+
+
 class _Lines:
-    """One line per change of a task."""
+    """One line per change of a task, of the wave, and of what is waited for."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, str]] = {}
-        self._told = False
+        self._holds = _Holds()
+        self._last: dict[str, str] = {}
+        self._index = 0
 
     def __call__(self, job: Job) -> None:
-        if not self._told:
-            self._told = True
+        if not self._index:
             note(f"{job['id']}  {job['kind']} of {job['progress']['total']}")
+        self._tell_once("wave", wave_line(job))
         for task in job["tasks"]:
             now = (task["state"], task["step"])
             before = self._seen.get(task["node"], ("queued", ""))
             self._seen[task["node"]] = now
             if now != before:
                 note(_line(task))
+        self._tell_once("budget", budget_line(job))
+        self._holds(job)
+        self._tell_once("blocked", "; ".join(block_lines(job)))
+        self._tell_once("idle", self._idle(job))
+        self._index = job["index"]
+
+    def _tell_once(self, what: str, text: str) -> None:
+        if text != self._last.get(what, ""):
+            self._last[what] = text
+            if text:
+                note(f"  {text}")
+
+    def _idle(self, job: Job) -> str:
+        """Return where to ask, when a job did nothing for a while and does not say itself why."""
+        moves = job["ended"] or job["progress"]["running"] or job["index"] != self._index
+        if moves or job["holds"] or job["blocked_by"] or job["kind"] == "discover":
+            return ""
+        return f"nothing is at work now; to see why: hamgr why {job['id']}"
 
 
 def _line(task: dict[str, Any]) -> str:
@@ -102,7 +145,7 @@ def _mark(state: str, *, on_terminal: bool) -> str:
 @contextmanager
 def _screen(*, quiet: bool) -> Iterator[Any]:
     if quiet:
-        yield lambda _job: None
+        yield _Holds()
     elif not sys.stderr.isatty():
         yield _Lines()
     else:

@@ -92,7 +92,7 @@ def _placed(directory: Path, fault: Any) -> dict[str, Any]:
 def show_bundle(digest: str) -> None:
     """Show what a bundle promises: roles, components, steps."""
     asked = client()
-    data = asked.get(f"/v1/bundles/{_whole(asked, digest)}")
+    data = asked.get(f"/v1/bundles/{whole_digest(asked, digest)}")
     show(settings().output, data, names=[data["digest"]], text=describe(data))
 
 
@@ -104,12 +104,12 @@ def export(digest: str, directory: Path) -> None:
     from cli.archive import unpack  # noqa: PLC0415 - only here
 
     asked = client()
-    data = asked.call("GET", f"/v1/bundles/{_whole(asked, digest)}/archive").data
+    data = asked.call("GET", f"/v1/bundles/{whole_digest(asked, digest)}/archive").data
     count = unpack(data, directory)
     note(f"{count} files in {directory}")
 
 
-def _whole(asked: "Client", text: str) -> str:
+def whole_digest(asked: "Client", text: str) -> str:
     """Return the digest that `text` begins, or the current one."""
     page = asked.get("/v1/bundles")
     if text == "current":

@@ -1,4 +1,4 @@
-"""hamgr job: list, show, watch, log, cancel, wait."""
+"""hamgr job: the group, and the commands that only look."""
 
 from typing import Any
 
@@ -7,12 +7,24 @@ import click
 from cli import jobs
 from cli.commands.node import path
 from cli.exits import CliError, Exit
-from cli.options import Leaf, client, confirm, job_id, settings, yes_option
-from cli.output import Column, ago, describe, note, short, show
-from cli.progress import changes, conclude, watch
+from cli.held import state_of, wave_of
+from cli.lazy import LazyGroup
+from cli.options import Leaf, client, job_id, settings
+from cli.output import Column, ago, clock, describe, short, show
+from cli.progress import conclude, watch
+
+LAZY = {
+    "cancel": ("cli.commands.job_steer:cancel", "End a job; what runs is killed and undone."),
+    "pause": ("cli.commands.job_steer:pause", "Let a job begin nothing more for now."),
+    "resume": ("cli.commands.job_steer:resume", "Let a held job go on."),
+    "promote": ("cli.commands.job_steer:promote", "Say that the canaries are good."),
+    "retry": ("cli.commands.job_steer:retry", "Do an ended job again where it failed."),
+    "revert": ("cli.commands.job_steer:revert", "Bring back what an ended job changed."),
+    "rollback": ("cli.commands.job_steer:rollback", "See revert, and `hamgr node rollback`."),
+}
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy=LAZY)
 def job() -> None:
     """Jobs: operations on nodes, which go on whoever watches."""
 
@@ -20,9 +32,11 @@ def job() -> None:
 COLUMNS = (
     Column("JOB", lambda j: j["id"]),
     Column("KIND", lambda j: j["kind"]),
-    Column("STATE", lambda j: j["state"]),
+    Column("STATE", state_of),
     Column("DONE", lambda j: f"{j['progress']['done']}/{j['progress']['total']}"),
+    Column("WAVE", wave_of),
     Column("FAILED", lambda j: j["progress"]["failed"] or ""),
+    Column("PRIORITY", lambda j: j["priority"] or ""),
     Column("BEGAN", lambda j: ago(j["submitted_at"])),
     Column("REASON", lambda j: j["reason"]),
     Column("ROLE", lambda j: j["role"], wide=True),
@@ -48,11 +62,18 @@ def show_job(job: str) -> None:
     """Show everything about a job: tasks, attempts, results."""
     data = client().get(path("jobs", job))
     plain: dict[str, Any] = {key: value for key, value in data.items() if key != "tasks"}
+    plain["holds"] = [_hold(hold) for hold in data["holds"]]
+    plain["rollout"] = {key: value for key, value in data["rollout"].items() if value}
     tasks = [
         {"node": t["node"], "state": t["state"], "wave": t["wave"], "step": t["step"], "error": t["error"]}
         for t in data["tasks"]
     ]
     show(settings().output, data, names=[data["id"]], text=describe({**plain, "tasks": tasks}))
+
+
+def _hold(hold: Any) -> dict[str, Any]:
+    moments = {key: clock(hold[key]) for key in ("since", "until")}
+    return {**hold, **moments}
 
 
 @job.command("watch", cls=Leaf, examples="hamgr job watch j-4")
@@ -68,29 +89,11 @@ def watch_job(job: str) -> None:
 @job_id
 @click.option("--for", "limit_s", type=click.FloatRange(0), help="Seconds; exit 7 when it is not over then.")
 def wait_job(job: str, limit_s: float | None) -> None:
-    """Wait for a job's end and say nothing; the exit code tells how it ended."""
+    """Wait for a job's end, and say nothing but what holds it; the exit code tells how it ended."""
     asked = client()
-    if limit_s is None:
-        watch(asked, job, quiet=True)
-    elif not _ends_within(asked, job, limit_s):
+    if not watch(asked, job, quiet=True, limit_s=limit_s)["ended"]:
         raise CliError(Exit.TIMEOUT, f"{job} has not ended within {limit_s:g} s; it goes on")
     jobs.end(conclude(asked, job, settings().output))
-
-
-def _ends_within(asked: Any, job: str, limit_s: float) -> bool:
-    import time  # noqa: PLC0415 - only here
-
-    deadline = time.monotonic() + limit_s
-    since = 0
-    while True:
-        left_s = max(0.0, min(10.0, deadline - time.monotonic()))
-        query = {"results": "0", "since": since, "wait_s": left_s or None}
-        found = asked.call("GET", path("jobs", job), query=query, try_timeout_s=30.0).data
-        if found["ended"]:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        since = found["index"]
 
 
 @job.command(
@@ -109,26 +112,3 @@ def log_job(job: str, node: str, *, follow: bool) -> None:
     from cli.logs import print_log  # noqa: PLC0415 - only here
 
     print_log(client(), path("jobs", job) + "/log", node=node, follow=follow, fmt=settings().output)
-
-
-@job.command("cancel", cls=Leaf, examples='hamgr job cancel j-4 --reason "wrong bundle"')
-@job_id
-@click.option("--reason", default="", help="Kept with the job.")
-@click.option("--dry-run", is_flag=True, help="Only say whether it would be possible.")
-@yes_option
-def cancel_job(job: str, reason: str, *, dry_run: bool, yes: bool) -> None:
-    """End a job: what has not begun is cancelled, what runs is killed and undone."""
-    asked = client()
-    data = next(changes(asked, job))
-    progress = data["progress"]
-    asked.call("POST", path("jobs", job) + ":cancel", body={"reason": reason}, query={"dry_run": True})
-    note(
-        f"This ends {job} ({data['kind']}): {progress['queued']} not begun, {progress['running']} at work, "
-        f"{progress['done']} done already"
-    )
-    if dry_run:
-        jobs.end(Exit.OK)
-    confirm("Cancel it?", yes=yes)
-    made = asked.call("POST", path("jobs", job) + ":cancel", body={"reason": reason}).data
-    show(settings().output, made, names=[job], text=f"{job} is being cancelled")
-    note(f"to see it end: hamgr job watch {job}")

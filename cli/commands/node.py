@@ -22,6 +22,7 @@ LAZY = {
     "forget": ("cli.commands.node_edit:forget", "Strike nodes from the inventory."),
     "commission": ("cli.commands.node_work:commission", "Configure nodes and put them to work."),
     "upgrade": ("cli.commands.node_work:upgrade", "Bring nodes in service to a newer bundle, in waves."),
+    "rollback": ("cli.commands.node_work:rollback", "Bring nodes back to a bundle that you name."),
     "verify": ("cli.commands.node_work:verify", "Look whether nodes are as they should be."),
     "decommission": ("cli.commands.node_work:decommission", "Take nodes out of service."),
 }

@@ -1,30 +1,45 @@
-"""hamgr node commission, upgrade, verify, decommission: jobs on nodes."""
+"""hamgr node commission, upgrade, rollback, verify, decommission: jobs on nodes."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from cli import jobs
+from cli import jobs, names, rollouts
 from cli.exits import CliError, Exit
 from cli.options import Leaf, client, confirm, node_names, settings, variables, yes_option
-from cli.output import note
+from cli.output import clean, note, short
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Work(Leaf):
+    """A command that makes a job on nodes; its help tells of rollouts apart."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, of_rollout in (("Options", False), ("Rollout", True)):
+            records = [
+                record
+                for parameter in self.get_params(ctx)
+                if isinstance(parameter, click.Option)
+                and (parameter.name in rollouts.NAMES) is of_rollout
+                and (record := parameter.get_help_record(ctx)) is not None
+            ]
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
 def _job_options(function: F) -> F:
-    """Add what all four commands understand."""
+    """Add what all these commands understand."""
     options = (
         node_names,
         click.option("-l", "--selector", default="", help="The nodes, e.g. role=web,rack=r1."),
         click.option("--all", "every", is_flag=True, help="Every node."),
-        click.option("--max-parallel", type=click.IntRange(1), help="Size of a wave."),
-        click.option("--max-failed", type=click.IntRange(0), help="More failures in a wave stop the job."),
         click.option("--reason", default="", help="Kept with the job."),
         click.option("--dry-run", is_flag=True, help="Only say what would be done."),
         click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 if there is work."),
         click.option("--detach", is_flag=True, help="Do not wait for the end."),
+        rollouts.rollout_options,
     )
     for option in reversed(options):
         function = option(function)
@@ -43,27 +58,45 @@ def _configuring(function: F) -> F:
 
 def _run(kind: str, given: dict[str, Any], *, yes: bool = True, **more: Any) -> None:
     """Build the request from what the command was given, and preview or run it."""
-    selector = _selector(given)
-    body: dict[str, Any] = {
-        "kind": kind,
-        "nodes": [] if selector else list(given["nodes"]),
-        "selector": selector,
-        "max_parallel": given["max_parallel"] or 0,
-        "max_failed": given["max_failed"],
-        "reason": given["reason"],
-        **more,
-    }
+    body = _body(kind, given, **more)
     asked, fmt = client(), settings().output
     if given["dry_run"]:
         jobs.end(jobs.show_preview(fmt, jobs.preview(asked, body), exit_code=given["exit_code"]))
     if kind == "decommission" and not yes:
         plan = jobs.preview(asked, body)
-        count = len(plan["nodes"])
-        note(f"This takes {count} node{'s' if count > 1 else ''} out of service: {jobs.few(plan['nodes'])}")
+        note(f"This takes {_counted(plan)} out of service: {jobs.few(plan['nodes'])}")
         for line in jobs.service_lines(plan):
             note(line)
-        confirm("Go on?", yes=False, word=str(count) if count > 1 else "")
+        _confirm_count(plan)
     jobs.end(jobs.submit(asked, body, fmt, detach=given["detach"]))
+
+
+def _body(kind: str, given: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the request for a job.
+
+    Raises:
+        CliError: It does not say which nodes, or a value cannot be used.
+    """
+    selector = _selector(given)
+    return {
+        "kind": kind,
+        "nodes": [] if selector else list(given["nodes"]),
+        "selector": selector,
+        "reason": given["reason"],
+        **rollouts.strategy(given),
+        **more,
+    }
+
+
+def _counted(plan: dict[str, Any]) -> str:
+    count = len(plan["nodes"])
+    return f"{count} node{'' if count == 1 else 's'}"
+
+
+def _confirm_count(plan: dict[str, Any]) -> None:
+    """Have the number of nodes typed where there are several."""
+    count = len(plan["nodes"])
+    confirm("Go on?", yes=False, word=str(count) if count > 1 else "")
 
 
 def _selector(given: dict[str, Any]) -> str:
@@ -80,7 +113,7 @@ def _selector(given: dict[str, Any]) -> str:
 
 
 @click.command(
-    cls=Leaf,
+    cls=Work,
     examples="""
     hamgr node commission web-1 web-2 --role web
     hamgr node commission -l status=discovered,rack=r1 --role web --max-parallel 10
@@ -96,9 +129,11 @@ def commission(role: str, bundle: str, sets: tuple[str, ...], **given: Any) -> N
 
 
 @click.command(
-    cls=Leaf,
+    cls=Work,
     examples="""
     hamgr node upgrade -l role=web --max-parallel 3 --max-failed 1
+    hamgr node upgrade --all --canary 2 --promote manual --max-parallel 25% --domain rack
+    hamgr node upgrade --all --rollout careful.yaml --window '0 22 * * sat for 4h in Europe/Madrid'
     hamgr node upgrade --all --dry-run --exit-code
     hamgr node upgrade web-1 --set greeting=hello --detach
     """,
@@ -110,7 +145,46 @@ def upgrade(bundle: str, sets: tuple[str, ...], **given: Any) -> None:
     _run("upgrade", given, bundle=bundle, variables=variables(sets))
 
 
-@click.command(cls=Leaf, examples="hamgr node verify --all\nhamgr node verify web-1 -o json")
+@click.command(
+    cls=Work,
+    examples="""
+    hamgr node rollback -l role=web --to 2fbd4b
+    hamgr node rollback web-1 --to 2fbd4b --dry-run
+    """,
+)
+@_job_options
+@click.option(
+    "--to",
+    required=True,
+    metavar="DIGEST",
+    shell_complete=names.digests,
+    help="The bundle; its first digits.",
+)
+@yes_option
+def rollback(to: str, *, yes: bool, **given: Any) -> None:
+    """Bring nodes in service back to a bundle that you name; `hamgr config ls` lists them.
+
+    It is an upgrade to an older bundle, with all its safety. `hamgr job revert` undoes a whole job.
+    """
+    from cli.commands.config import whole_digest  # noqa: PLC0415 - only here
+
+    _selector(given)
+    asked, fmt = client(), settings().output
+    digest = whole_digest(asked, to)
+    body = _body("upgrade", given, bundle=digest)
+    plan = jobs.preview(asked, body)
+    if given["dry_run"]:
+        jobs.end(jobs.show_preview(fmt, plan, exit_code=given["exit_code"]))
+    message = clean(asked.get(f"/v1/bundles/{digest}")["message"])
+    note(f"This brings {_counted(plan)} to bundle {short(digest)} ({message or 'without a message'}):")
+    for line in jobs.move_lines(plan):
+        note(line)
+    if not yes:
+        _confirm_count(plan)
+    jobs.end(jobs.submit(asked, body, fmt, detach=given["detach"]))
+
+
+@click.command(cls=Work, examples="hamgr node verify --all\nhamgr node verify web-1 -o json")
 @_job_options
 def verify(**given: Any) -> None:
     """Look whether nodes are as their bundle says; nothing is changed."""
@@ -118,7 +192,7 @@ def verify(**given: Any) -> None:
 
 
 @click.command(
-    cls=Leaf,
+    cls=Work,
     examples="""
     hamgr node decommission web-9
     hamgr node decommission -l rack=r3 --yes --reason "rack r3 is sold"

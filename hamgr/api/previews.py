@@ -18,11 +18,13 @@ def preview(before: State, after: State, job: Job) -> dict[str, Any]:
         "dry_run": True,
         "kind": job.kind,
         "nodes": list(job.tasks),
+        "canary": job.rollout.canary,
         "waves": [waves[number] for number in sorted(waves)],
         "max_parallel": job.max_parallel,
         "max_failed": job.max_failed,
         "bundle": job.bundle or None,
         "work": _work(before, job),
+        "moves": _moves(before, job),
         "changes": 0 if job.kind is JobKind.VERIFY else len(job.tasks),
         "index": before.index,
     }
@@ -54,6 +56,19 @@ def _work(state: State, job: Job) -> list[dict[str, Any]]:
             ],
         }
         for (role, bundle), names in groups.items()
+    ]
+
+
+def _moves(state: State, job: Job) -> list[dict[str, Any]]:
+    """Return how many nodes go from which bundle to which; empty for jobs that change none."""
+    if job.kind not in (JobKind.COMMISSION, JobKind.UPGRADE):
+        return []
+    found = Counter(
+        (state.nodes[name].bundle, plans.wanted_bundle(job, task)) for name, task in job.tasks.items()
+    )
+    return [
+        {"from": before or None, "to": after or None, "nodes": count}
+        for (before, after), count in found.items()
     ]
 
 
