@@ -9,6 +9,7 @@ from typing import Annotated
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hamgr.logs.pieces import KEPT_BYTES_MAX
 from hamgr.raft.settings import Timers
 
 CONFIG_BYTES_MAX = 64 * 1024
@@ -102,6 +103,17 @@ class SSHSection(_Section):
     """For how long a silent node is tried before its task gives up."""
 
 
+class LogsSection(_Section):
+    """What this replica keeps of what steps printed; job logs need not be kept alike on all replicas."""
+
+    attempt_bytes_max: int = Field(default=1024 * 1024, ge=16 * 1024, le=KEPT_BYTES_MAX)
+    """Of a longer output, the head and the tail are kept, half of this each."""
+    bytes_max: int = Field(default=1024**3, ge=16 * 1024 * 1024)
+    """Of all jobs; beyond that, the oldest jobs' logs go."""
+    reserve_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    """Kept free on the disk for what matters more than logs."""
+
+
 class Config(_Section):
     """One replica."""
 
@@ -117,6 +129,7 @@ class Config(_Section):
     """This replica is added to a cluster that runs; it is no member until that cluster's log says so."""
     timers: TimersSection = Field(default_factory=TimersSection)
     ssh: SSHSection
+    logs: LogsSection = Field(default_factory=LogsSection)
 
     @property
     def raft_dir(self) -> Path:

@@ -36,6 +36,11 @@ from hamgr.jobs.previews import BundlePreviews
 from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import BundleScripts
 from hamgr.jobs.worker import Tools
+from hamgr.logs.guarded import GuardedExecutor, RecentOutputs
+from hamgr.logs.keeper import LogKeeper
+from hamgr.logs.shelf import Shelf
+from hamgr.logs.sources import ReplicaPeerLogs
+from hamgr.logs.store import LogStore
 from hamgr.manager import Manager
 from hamgr.membership import credentials_of, raft_settings
 from hamgr.raft.port import CannotStart
@@ -62,6 +67,12 @@ def replica_of(settings: Config) -> RaftReplica:
     )
 
 
+def _shelf_of(settings: Config) -> Shelf:
+    kept = settings.logs
+    store = LogStore(settings.data_dir / "logs", bytes_max=kept.bytes_max, reserve_bytes=kept.reserve_bytes)
+    return Shelf(store)
+
+
 def _end_of_replica(why: str) -> None:
     log.critical("the replica cannot go on: %s", why)
     os._exit(EXIT_REPLICA_FAILED)
@@ -75,7 +86,17 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     known = tokens.load(settings.token_file)
     token = known[0].secret
     blobs = BlobStore(settings.data_dir / "blobs")
-    executor = SSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
+    nodes = SSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
+    recent = RecentOutputs()
+    executor = GuardedExecutor(nodes, replica=replica, recent=recent)
+    keeper = LogKeeper(
+        replica=replica,
+        executor=executor,
+        shelf=_shelf_of(settings),
+        peers=ReplicaPeerLogs(replica=replica, token=token),
+        recent=recent,
+        attempt_bytes_max=settings.logs.attempt_bytes_max,
+    )
     scripts = BundleScripts(ReplicaArchives(store=blobs, replica=replica, token=token))
     tools = Tools(
         replica=replica,
@@ -85,13 +106,15 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         clock=clock,
         failpoints=failpoints.from_environment(os.environ),
         settings=AttemptSettings(unreachable_deadline_s=settings.ssh.unreachable_deadline_s),
+        before_fence=keeper.rescue,
+        conceal=executor.conceal,
     )
     context = api.ApiContext(
         replica=replica,
         members=replica.members,
         blobs=blobs,
         load_bundle=load_bundle,
-        logs=NodeLogs(replica=replica, executor=executor),
+        logs=NodeLogs(replica=replica, executor=executor, kept=keeper),
         lookout=Lookout(executor=executor, previews=BundlePreviews(scripts)),
         token=token,
         actors={one.sha256: one.actor for one in known},
@@ -103,12 +126,14 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     )
     await replica.start()
     manager = asyncio.create_task(Manager(tools=tools, new_cluster=secrets.token_hex(4)).run())
+    keeping = asyncio.create_task(keeper.run())
     try:
         async with api.serving(api.build_app(context), settings.api):
             yield replica
     finally:
-        manager.cancel()
-        await asyncio.gather(manager, return_exceptions=True)
+        for task in (keeping, manager):
+            task.cancel()
+        await asyncio.gather(keeping, manager, return_exceptions=True)
         await executor.close()
         await replica.stop()
 

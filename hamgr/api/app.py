@@ -36,6 +36,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/jobs/{job}:revert", steering.revert_job),
     ("GET", "/v1/jobs/{job}", jobs.get_job),
     ("GET", "/v1/jobs/{job}/log", logs.get_log),
+    ("POST", "/v1/logs:fetch", logs.fetch_logs),
     ("GET", "/v1/jobs/{job}/why", why.job_why),
     ("GET", "/v1/nodes/{node}/why", why.node_why),
     ("GET", "/v1/plans", plans.list_plans),

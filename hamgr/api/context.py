@@ -1,7 +1,7 @@
 """What the API is given: its collaborators and its limits; it makes none of them itself."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,9 +10,12 @@ from aiohttp import web
 from hamgr.bundles import LoadedBundle
 from hamgr.clock import Clock
 from hamgr.jobs.sights import NodeSeen
+from hamgr.logs.asking import LogLine, LogQuery
+from hamgr.logs.figures import LogFigures
+from hamgr.logs.pieces import Attempt
 from hamgr.raft.port import Membership, Replica
 from statemachine.model import Job, State
-from statemachine.words import Digest, JobId, NodeName
+from statemachine.words import Digest, JobId
 
 
 class Blobs(Protocol):
@@ -31,28 +34,17 @@ class Looks(Protocol):
     async def look(self, state: State, job: Job, *, timeout_s: float) -> list[NodeSeen]: ...
 
 
-class LogLine(Protocol):
-    """A piece of one attempt's output; `offset` is where it begins, in bytes."""
-
-    @property
-    def node(self) -> NodeName: ...
-    @property
-    def step(self) -> str: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def note(self) -> str: ...
-
-
 class JobLogs(Protocol):
     """What the attempts of a job printed."""
 
-    def follow(self, job: JobId, node: NodeName | None, *, follow: bool) -> AsyncIterator[LogLine]:
+    @property
+    def figures(self) -> LogFigures: ...
+
+    def follow(self, job: JobId, query: LogQuery) -> AsyncIterator[LogLine]:
         """Yield what there is; with `follow`, go on until the job has ended."""
+
+    async def stored(self, wanted: Sequence[Attempt]) -> bytes:
+        """Return the records that this replica has of `wanted`, one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

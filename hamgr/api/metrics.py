@@ -21,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from hamgr.logs.figures import LogFigures
 from hamgr.raft.figures import Distribution, Figures, PeerFigures
 from hamgr.raft.port import Replica
 
@@ -84,17 +85,18 @@ _PEER_GAUGES: tuple[tuple[str, str, Callable[[PeerFigures], float | None]], ...]
 )
 
 
-def exposition(replica: Replica, *, version: str) -> bytes:
+def exposition(replica: Replica, *, version: str, logs: LogFigures) -> bytes:
     """Return all metrics of a replica, as `CONTENT_TYPE` has it."""
-    return generate_latest(_ReplicaCollector(replica, version))
+    return generate_latest(_ReplicaCollector(replica, version, logs))
 
 
 class _ReplicaCollector(Collector):
     """Yields the metrics of one moment."""
 
-    def __init__(self, replica: Replica, version: str) -> None:
+    def __init__(self, replica: Replica, version: str, logs: LogFigures) -> None:
         self._replica = replica
         self._version = version
+        self._logs = logs
 
     def collect(self) -> Iterator[Metric]:
         figures = self._replica.figures
@@ -103,6 +105,7 @@ class _ReplicaCollector(Collector):
         yield from _consensus(figures)
         yield from _links(figures)
         yield from _loops(figures)
+        yield from _job_logs(self._logs)
         if figures.certificate_expires_at is not None:
             yield GaugeMetricFamily(
                 "hamgr_certificate_expires_timestamp_seconds",
@@ -163,3 +166,14 @@ def _loops(figures: Figures) -> Iterator[Metric]:
         longest.add_metric([loop], stalls.longest_s)
     yield count
     yield longest
+
+
+def _job_logs(logs: LogFigures) -> Iterator[Metric]:
+    prefix = "hamgr_job_logs_"
+    for name, text, value in (
+        ("stored_bytes", "What the job logs on this replica's disk take.", logs.stored_bytes),
+        ("owed", "Attempts whose output this replica has yet to store.", logs.owed_attempts),
+        ("failing", "1 while this replica cannot store job logs.", logs.failing),
+    ):
+        yield GaugeMetricFamily(prefix + name, text, value)
+    yield CounterMetricFamily(prefix + "damaged", "Stored job logs that were found damaged.", logs.damaged)

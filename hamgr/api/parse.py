@@ -17,6 +17,8 @@ from statemachine.words import JobKind
 ADDRESSES_TEXTS_MAX = 4_096
 NAME_CHARS_MAX = 255
 LABELS_MAX = 64
+ATTEMPTS_MAX = 512
+"""That one request for stored logs may name."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -132,6 +134,21 @@ class JobBody(_Body):
             ),
             *doubles(self.rollout, max_parallel=self.max_parallel, max_failed=self.max_failed),
         ]
+
+
+class AttemptBody(_Body):
+    """Whose output; the job by its name on nodes."""
+
+    job: Name
+    node: Name
+    step: Name
+    number: int
+
+
+class FetchBody(_Body):
+    """POST /v1/logs:fetch"""
+
+    attempts: Annotated[list[AttemptBody], Field(max_length=ATTEMPTS_MAX)]
 
 
 async def read_body(request: web.Request, model: type[M]) -> M:

@@ -10,7 +10,8 @@
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from backends.ports import Host, NodeExecutor, StaleEpoch
 from hamgr.clock import Clock
@@ -30,9 +31,22 @@ from statemachine.work import StepDue
 READ_TIMEOUT_S = 10.0
 
 
+async def _nothing(_node: NodeName) -> None:
+    """Do nothing."""
+
+
+def _as_it_is(_node: NodeName, _job: JobId, text: str) -> str:
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What every worker of a manager uses."""
+    """What every worker of a manager uses.
+
+    Attributes:
+        before_fence: What has to be done for a node before its runner may discard old results.
+        conceal: Takes secrets out of a sentence about a job on a node, before it is proposed.
+    """
 
     replica: Replica
     proposer: Proposer
@@ -41,6 +55,8 @@ class Tools:
     clock: Clock
     failpoints: Failpoints
     settings: AttemptSettings
+    before_fence: Callable[[NodeName], Awaitable[None]] = _nothing
+    conceal: Callable[[NodeName, JobId, str], str] = _as_it_is
 
 
 def host_of(node: Node) -> Host:
@@ -98,6 +114,7 @@ class TaskWorker:
             settings=tools.settings,
         )
         try:
+            await tools.before_fence(self._node)
             await calls.fence()
             self._reach("fenced")
             while due is not None:
@@ -163,6 +180,7 @@ class TaskWorker:
         return False
 
     async def _record(self, result: Result, epoch: int) -> bool:
+        result = replace(result, error=self._tools.conceal(self._node, self._job, result.error))
         finish = self._tools.proposer.make(
             FinishAttempt, job=self._job, node=self._node, epoch=epoch, result=result
         )

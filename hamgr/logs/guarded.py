@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from backends.ports import (
+    OUTPUT_BYTES_MAX,
     AttemptKey,
     AttemptState,
     AttemptStatus,
@@ -88,14 +89,23 @@ class GuardedExecutor:
         status = self._masked(host, key, await self._executor.run(host, epoch, key, script, wait_s=wait_s))
         if (
             status.state is AttemptState.DONE
-            and RECENT_BYTES_MIN <= len(status.output)
+            and len(status.output) >= RECENT_BYTES_MIN
             and len(status.output) == status.output_bytes
         ):
             self._recent.put(host.name, key, status.output)
         return status
 
     async def kill(self, host: Host, epoch: int, key: AttemptKey) -> AttemptStatus:
-        return self._masked(host, key, await self._executor.kill(host, epoch, key))
+        """As the port says; the status carries the tail of the output too, which adapters leave out.
+
+        A killed attempt is recorded like any other, and what it printed last is why it is looked at.
+        """
+        status = await self._executor.kill(host, epoch, key)
+        if status.output or not status.output_bytes or status.state is AttemptState.RUNNING:
+            return self._masked(host, key, status)
+        offset = max(0, status.output_bytes - OUTPUT_BYTES_MAX)
+        tail = await self.read_log(host, key, offset=offset, bytes_max=OUTPUT_BYTES_MAX)
+        return replace(status, output=tail.data)
 
     def _masked(self, host: Host, key: AttemptKey, status: AttemptStatus) -> AttemptStatus:
         mask = self._mask(host, key)

@@ -49,7 +49,7 @@ class Shelf:
         return self._store.damaged
 
     async def open(self, now: float) -> None:
-        """Learn what is stored; where the folder cannot be used, go on without, and try again with `flush`."""
+        """Learn what is stored; where the folder cannot be used, go on without; `flush` tries again."""
         try:
             await asyncio.to_thread(self._store.open)
             self._opened = True

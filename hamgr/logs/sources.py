@@ -93,7 +93,7 @@ async def _fetch(
     session: aiohttp.ClientSession, peer: Peer, wanted: Iterable[Attempt]
 ) -> dict[Attempt, bytes]:
     asked = set(wanted)
-    body = {"attempts": [list(attempt) for attempt in sorted(asked)]}
+    body = {"attempts": [attempt._asdict() for attempt in sorted(asked)]}
     try:
         async with session.post(peer.api + FETCH_PATH, json=body) as answer:
             if answer.status != 200:

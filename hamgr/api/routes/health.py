@@ -34,7 +34,7 @@ async def get_metrics(request: web.Request) -> web.Response:
 
     query.allow(request)
     context = context_of(request)
-    body = metrics.exposition(context.replica, version=context.version)
+    body = metrics.exposition(context.replica, version=context.version, logs=context.logs.figures)
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import itertools
 import tarfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from backends.blobs import BlobStore
 from hamgr import api
 from hamgr.bundles import load
 from hamgr.jobs.sights import NodeSeen, Seen, Verdict
+from hamgr.logs.asking import Cursor, LogQuery
+from hamgr.logs.figures import LogFigures
+from hamgr.logs.pieces import Attempt
 from hamgr.raft.figures import Figures
 from hamgr.raft.port import Leadership, Membership, NoLeader, NotCommitted, OutcomeUnknown, Peer, Replica
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
@@ -146,6 +149,12 @@ class Line:
     offset: int
     data: bytes
     note: str = ""
+    skipped_bytes: int = 0
+
+    @property
+    def end(self) -> Cursor:
+        offset = self.offset + len(self.data) + self.skipped_bytes
+        return Cursor(step=self.step, attempt=self.attempt, offset=offset)
 
 
 @dataclass
@@ -153,14 +162,21 @@ class FakeLogs:
     lines: list[Line] = field(default_factory=list)
     asked: int = 0
     hold: asyncio.Event | None = None
+    records: dict[Attempt, bytes] = field(default_factory=dict)
+    figures: LogFigures = field(default_factory=LogFigures)
+    since: Cursor | None = None
 
-    async def follow(self, job: str, node: str | None, *, follow: bool) -> AsyncIterator[Line]:
+    async def follow(self, job: str, query: LogQuery) -> AsyncIterator[Line]:
         self.asked += 1
+        self.since = query.since
         for line in self.lines:
-            if node in (None, line.node):
+            if query.node in (None, line.node) and query.wants(line.step, line.attempt):
                 yield line
-        if follow and self.hold is not None:
+        if query.follow and self.hold is not None:
             await self.hold.wait()
+
+    async def stored(self, wanted: Sequence[Attempt]) -> bytes:
+        return b"".join(self.records[attempt] for attempt in wanted if attempt in self.records)
 
 
 class FakeLookout:

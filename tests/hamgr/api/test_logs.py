@@ -38,6 +38,7 @@ async def test_a_log_has_all_lines_and_ends_with_how_the_job_stands(server: Serv
         "bytes": 6,
         "data": "t\u00e9o\ufffd\n",
         "note": "",
+        "raw": "dMOpb/8K",
     }
     assert found[2][1] == {"job": "j-1", "state": "running"}
     one = await read(server, "/v1/jobs/j-1/log?node=10.0.0.1:22")

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from hamgr.logs.figures import LogFigures
 from hamgr.raft.figures import (
     Distribution,
     Histogram,
@@ -99,6 +100,7 @@ async def test_every_metric_explains_itself_in_a_sentence(server: Server) -> Non
 async def test_each_figure_arrives_under_its_own_name(server: Server) -> None:
     server.replica.more = everything()
     server.replica.staleness_s = 0.75
+    server.logs.figures = LogFigures(stored_bytes=91, owed_attempts=92, damaged=93, failing=True)
     found = {name: values(family) for name, family in (await scrape(server)).items()}
     single = {
         "term": 1,
@@ -137,6 +139,10 @@ async def test_each_figure_arrives_under_its_own_name(server: Server) -> None:
     assert found["hamgr_raft_peer_queued_bytes"] == {("r2",): 42, ("r3",): 0}
     assert found["hamgr_loop_stalls_total"] == {("raft",): 61, ("api",): 63}
     assert found["hamgr_loop_stall_longest_seconds"] == {("raft",): 0.62, ("api",): 0.64}
+    logs = {"stored_bytes": 91, "owed": 92, "damaged_total": 93, "failing": 1}
+    assert {name: found[f"hamgr_job_logs_{name}"] for name in logs} == {
+        name: {(): value} for name, value in logs.items()
+    }
     assert found["hamgr_certificate_expires_timestamp_seconds"] == {(): 1.8e9}
     assert found["hamgr_build_info"] == {("r1", "0.0.test"): 1}
 

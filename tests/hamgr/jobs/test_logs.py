@@ -1,7 +1,7 @@
 """Logs of jobs: backlog and follow on any replica, nothing lost, nothing twice, and honest about the rest."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,7 +9,10 @@ import pytest
 from backends.memory.executor import MemoryExecutor
 from backends.memory.node import MemoryNode
 from backends.ports import AttemptKey, Host
-from hamgr.jobs.logs import LogLine, NodeLogs
+from hamgr.jobs.logs import NodeLogs
+from hamgr.logs.asking import Cursor, LogLine, LogQuery
+from hamgr.logs.figures import LogFigures
+from hamgr.logs.pieces import Attempt, Kept
 from hamgr.raft.memory import MemoryCluster
 from statemachine.commands import (
     AddNode,
@@ -36,6 +39,20 @@ STEP = "work.00.app.one"
 
 
 @dataclass
+class FakeKept:
+    """What the replicas have stored."""
+
+    outputs: dict[Attempt, Kept] = field(default_factory=dict)
+    figures: LogFigures = field(default_factory=LogFigures)
+
+    async def find(self, attempt: Attempt) -> Kept | None:
+        return self.outputs.get(attempt)
+
+    async def stored(self, wanted: Sequence[Attempt]) -> bytes:
+        return b""
+
+
+@dataclass
 class Scene:
     """One replica, one node in memory, and a commission whose first step may be run by hand."""
 
@@ -43,6 +60,7 @@ class Scene:
     executor: MemoryExecutor = field(default_factory=MemoryExecutor)
     node: MemoryNode = field(default_factory=lambda: MemoryNode(name="n1"))
     host: Host = field(init=False)
+    kept: FakeKept = field(default_factory=FakeKept)
     count: int = 0
 
     def __post_init__(self) -> None:
@@ -87,7 +105,7 @@ class Scene:
 
     @property
     def logs(self) -> NodeLogs:
-        return NodeLogs(replica=self.cluster.replica("r1"), executor=self.executor)
+        return NodeLogs(replica=self.cluster.replica("r1"), executor=self.executor, kept=self.kept)
 
 
 @pytest.fixture
@@ -99,15 +117,15 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 async def collect(scene: Scene, *, follow: bool) -> list[LogLine]:
-    return [line async for line in scene.logs.follow(JOB, None, follow=follow)]
+    return [line async for line in scene.logs.follow(JOB, LogQuery(follow=follow))]
 
 
 async def test_the_backlog_of_an_ended_attempt_is_read_from_the_node(scene: Scene) -> None:
-    scene.node.behaviour = lambda _key, _script: (0.0, 0, b"hello\nworld\n")
+    scene.node.behaviour = lambda _key, _script: (0.0, 0, b"hello\n" * 400 + b"world\n")
     await scene.executor.run(scene.host, 1, await scene.announce(), b"x", wait_s=1.0)
-    await scene.record(tail="world\n")
+    await scene.record(tail=("hello\n" * 400 + "world\n")[-1024:])
     lines = await collect(scene, follow=False)
-    assert b"".join(line.data for line in lines) == b"hello\nworld\n"
+    assert b"".join(line.data for line in lines) == b"hello\n" * 400 + b"world\n"
     assert {(line.node, line.step, line.attempt, line.note) for line in lines} == {(NODE, STEP, 1, "")}
 
 
@@ -129,14 +147,14 @@ async def test_following_brings_a_running_attempt_once_and_ends_with_the_job(sce
 
 async def test_a_node_that_cannot_be_read_gives_the_tail_that_is_kept_and_says_so(scene: Scene) -> None:
     await scene.executor.run(scene.host, 1, await scene.announce(), b"x", wait_s=1.0)
-    await scene.record(tail="the end\n")
+    await scene.record(tail=f"{'the end':>1023}\n")
     scene.executor.detach(ADDRESS)
     lines = await collect(scene, follow=False)
-    assert [line.data for line in lines] == [b"the end\n"]
+    assert [line.data for line in lines] == [b"the end\n".rjust(1024)]
     assert "the last part only" in lines[0].note
 
 
 async def test_an_unknown_node_gives_nothing_and_a_discovery_has_no_log(scene: Scene) -> None:
     await scene.do(AddNode, node=NodeName("other"), endpoint=Endpoint(address="10.0.0.2"))
-    assert [line async for line in scene.logs.follow(JOB, NodeName("other"), follow=False)] == []
-    assert [line async for line in scene.logs.follow(JobId("j-1"), None, follow=False)] == []
+    assert [line async for line in scene.logs.follow(JOB, LogQuery(node=NodeName("other")))] == []
+    assert [line async for line in scene.logs.follow(JobId("j-1"), LogQuery())] == []
