@@ -24,7 +24,6 @@ def risks(before: State, job: Job, seen: Sequence[NodeSeen], voters: Mapping[str
         *_cannot(seen),
         *_quorum(before, job, voters),
         *_minimums(before, job),
-        *_ways_back(before, job),
         *_steps(seen),
         *_nodes(before, job),
         *_not_looked(seen),
@@ -101,14 +100,6 @@ def _what_then(job: Job) -> str:
     if job.rollout.below_minimum:
         return "this job accepts that"
     return "so its nodes take turns, which takes longer"
-
-
-def _ways_back(before: State, job: Job) -> Iterator[str]:
-    if job.kind is not JobKind.UPGRADE:
-        return
-    without = [name for name in job.tasks if before.nodes[name].last_good not in before.bundles]
-    if without:
-        yield f"{few(without)} would have no bundle to go back to if the upgrade fails"
 
 
 def _steps(seen: Sequence[NodeSeen]) -> Iterator[str]:
