@@ -2,7 +2,7 @@
 
 1. It runs on every replica and works only while that replica leads. Being deposed cancels its workers;
    what they had begun on nodes goes on there, and is adopted by the next leader.
-2. What is owed comes from `work.pending` alone, so there is no other path for recovery.
+2. What is owed comes from `work.pending` and `upkeep.duties` alone, so there is no other path for recovery.
 3. At most `workers_max` tasks are at work at once, however many are owed.
 """
 
@@ -11,9 +11,10 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
-from hamgr.jobs import discovery, reviews
+from hamgr.jobs import discovery, reviews, upkeep
 from hamgr.jobs.proposer import NotInCharge
 from hamgr.jobs.worker import TaskWorker, Tools
+from statemachine import upkeep as upkeep_rules
 from statemachine import work
 from statemachine.commands import FoundCluster
 from statemachine.model import State
@@ -70,6 +71,10 @@ class Manager:
     def _advance(self, group: asyncio.TaskGroup, state: State) -> None:
         if not state.cluster and ("", "") not in self._running:
             self._spawn(group, (JobId(""), NodeName("")), self._found(), None)
+        for duty in upkeep_rules.duties(state):
+            key = JobId(type(duty).__name__), NodeName("")
+            if key not in self._running:
+                self._spawn(group, key, upkeep.see_to(self._tools, duty), None)
         for due in work.pending(state):
             key = _key(due)
             running = self._running.get(key)
@@ -110,13 +115,15 @@ class Manager:
 
     async def _supervise(self, key: tuple[JobId, NodeName], work_: Coroutine[None, None, None]) -> None:
         """Let one worker fail without harm to the others, and keep a failing one from spinning."""
+        failed = False
         try:
             await work_
         except NotInCharge:
             pass
         except Exception:
+            failed = True
             log.exception("the worker of job %s on %s failed; it will be tried again", *key)
-        if self._unfinished(key):
+        if failed or self._unfinished(key):
             await asyncio.sleep(RETRY_PAUSE_S)
         del self._running[key]
         self._nudge.set()

@@ -6,14 +6,14 @@ that is broken.
 
 from collections.abc import Callable
 
-from statemachine import blocking, inventory, requirements, rollout, targets
+from statemachine import blocking, inventory, plans, requirements, rollout, targets
 from statemachine.blocking import ALLOWED
 from statemachine.commands import SubmitJob
 from statemachine.draft import Draft
 from statemachine.model import JOBS_RUNNING_MAX, TASKS_MAX, Job, Node
 from statemachine.outcomes import Reason, Rejected
 from statemachine.plans import role_steps
-from statemachine.rollout import PRIORITY_MAX
+from statemachine.rollout import DEADLINE_S_MAX, PRIORITY_MAX
 from statemachine.words import Digest, JobKind, Phase, Presence, Verb
 
 
@@ -34,6 +34,13 @@ def bad_numbers(draft: Draft, max_parallel: int, max_failed: int | None, priorit
             hint="wait for one to end, or cancel one",
         )
     return None
+
+
+def bad_deadline(deadline_s: float) -> Rejected | None:
+    """Refuse a time for each task that nobody could keep."""
+    if 0 <= deadline_s <= DEADLINE_S_MAX:
+        return None
+    return inventory.invalid(f"a task's deadline is {deadline_s:g} s; give 0 to {DEADLINE_S_MAX:g}")
 
 
 def bad_rollout(command: SubmitJob, nodes: int) -> Rejected | None:
@@ -97,8 +104,8 @@ def not_now(draft: Draft, command: SubmitJob, nodes: list[Node]) -> Rejected | N
         or refuse(
             Reason.IN_MAINTENANCE,
             lambda n: f"is in maintenance: {n.maintenance.reason if n.maintenance else ''}",
-            lambda n: inventory.in_maintenance(n, draft.at),
-            "end it with `hamgr node maintenance NODE off`",
+            lambda n: command.kind not in blocking.PASS_CORDONS and inventory.in_maintenance(n, draft.at),
+            "end it with `hamgr node maintenance off NODE`, or `hamgr node undrain NODE` if it was drained",
         )
         or refuse(
             Reason.UNREACHABLE,
@@ -127,7 +134,7 @@ def still_possible(draft: Draft, job: Job) -> Rejected | None:
 
 def bundle_for(draft: Draft, command: SubmitJob) -> Digest | Rejected:
     """Return the bundle of the job, empty where each node has its own; refuse one that is not there."""
-    if command.kind in (JobKind.VERIFY, JobKind.DECOMMISSION):
+    if command.kind in plans.KEEP_BUNDLE:
         if command.bundle:
             return inventory.invalid(f"{command.kind} uses the bundle that each node has; do not give one")
         return Digest("")
@@ -167,7 +174,7 @@ def bad_roles(draft: Draft, command: SubmitJob, nodes: list[Node], bundle: Diges
                 proven.add((digest, role.name))
             else:
                 unproven[role.name] = None
-    if command.kind is JobKind.DECOMMISSION:
+    if command.kind in (JobKind.DECOMMISSION, JobKind.DRAIN):
         return None
     if unknown:
         return Rejected(
@@ -200,6 +207,9 @@ def breaks_requirement(
         if not broken and not command.rollout.below_minimum:
             broken = requirements.refusal_of_stops(draft.before, nodes)
             hint = "put one more into service first, or accept the gap: --below-minimum"
+    elif command.kind is JobKind.DRAIN and not command.rollout.below_minimum:
+        broken = requirements.refusal_of_rest(draft.before, [node.name for node in nodes])
+        hint = "drain fewer at once, undrain others first, or accept the gap: --below-minimum"
     else:
         return None
     if not broken:

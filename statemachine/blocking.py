@@ -20,8 +20,14 @@ ALLOWED: dict[JobKind, tuple[Status, ...]] = {
     JobKind.UPGRADE: lifecycle.allowed_from(Trigger.UPGRADE),
     JobKind.DECOMMISSION: lifecycle.allowed_from(Trigger.DECOMMISSION),
     JobKind.VERIFY: tuple(status for status in Status if status in lifecycle.IN_SERVICE),
+    JobKind.DRAIN: tuple(status for status in Status if status in lifecycle.IN_SERVICE),
+    JobKind.UNDRAIN: tuple(status for status in Status if status in lifecycle.IN_SERVICE),
 }
 """In which statuses a node may be when a task begins on it."""
+PASS_CORDONS = frozenset({JobKind.DRAIN, JobKind.UNDRAIN})
+"""Jobs that may begin on a node in maintenance."""
+STOP_NODES = frozenset({JobKind.UPGRADE, JobKind.DRAIN})
+"""Jobs that take a node out of its work without taking it out of service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +76,7 @@ def _requirements(state: State, job: Job, node: Node, counts: Counts) -> list[st
     elif job.kind is JobKind.DECOMMISSION:
         if requirements.is_needed(state, node):
             return requirements.waits_to_leave(state, counts.present, node)
-    elif (
-        job.kind is JobKind.UPGRADE and not job.rollout.below_minimum and requirements.is_needed(state, node)
-    ):
+    elif job.kind in STOP_NODES and not job.rollout.below_minimum and requirements.is_needed(state, node):
         return requirements.waits_to_stop(state, counts.working, node)
     return []
 
@@ -86,7 +90,7 @@ def unfit(state: State, job: Job, task: Task, at: float) -> str:
         return ""  # whoever has the lock may change all of this
     if node.status not in ALLOWED[job.kind]:
         return f"it is {node.status} meanwhile"
-    if inventory.in_maintenance(node, at):
+    if job.kind not in PASS_CORDONS and inventory.in_maintenance(node, at):
         return f"in maintenance: {node.maintenance.reason if node.maintenance else ''}"
     if job.kind in (JobKind.COMMISSION, JobKind.UPGRADE):
         bundle = state.bundles.get(wanted_bundle(job, task))

@@ -75,6 +75,13 @@ class SetMaintenance(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireMaintenance(_Command):
+    """Lift a cordon whose time is over; refused while it is not."""
+
+    node: NodeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetNode(_Command):
     """Strike a node from the inventory, leaving a tombstone.
 
@@ -125,6 +132,7 @@ class SubmitJob(_Command):
         max_failed: None takes the kind's own rule: an upgrade stops at the first failure, the others go on.
         priority: -100 to 100; of two jobs that want a node, the higher one is first.
         plan: The hash of a recorded plan, which says everything but the reason.
+        task_deadline_s: After so long no task begins or repeats a step, but for its undo; 0 for never.
     """
 
     kind: JobKind
@@ -139,6 +147,7 @@ class SubmitJob(_Command):
     rollout: Rollout = field(default_factory=Rollout)
     priority: int = 0
     plan: str = ""
+    task_deadline_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +328,7 @@ Command: TypeAlias = (
     | AddNode
     | EditNode
     | SetMaintenance
+    | ExpireMaintenance
     | ForgetNode
     | ReportPresence
     | SetGlobals

@@ -1,4 +1,4 @@
-"""Rules for nodes that are known: adding, editing, maintenance, presence, forgetting.
+"""Rules for nodes that are known: adding, editing, presence, forgetting.
 
 1. What an operator says of a node (labels, variables, role) never changes what it is configured with.
 2. A forgotten machine leaves a tombstone, which `sightings` looks at.
@@ -7,20 +7,13 @@
 from dataclasses import replace
 
 from statemachine import requirements, words
-from statemachine.commands import (
-    AddNode,
-    EditNode,
-    ForgetNode,
-    ReportPresence,
-    SetMaintenance,
-)
+from statemachine.commands import AddNode, EditNode, ForgetNode, ReportPresence
 from statemachine.draft import Draft
-from statemachine.lifecycle import COUNTED, FORGETTABLE, IN_SERVICE, UNDERWAY
+from statemachine.lifecycle import COUNTED, FORGETTABLE, UNDERWAY
 from statemachine.model import (
     ERROR_CHARS_MAX,
     NODES_MAX,
     TOMBSTONES_MAX,
-    Maintenance,
     Node,
     Tombstone,
     Transition,
@@ -172,28 +165,6 @@ def edit_node(draft: Draft, command: EditNode) -> Outcome:
     variables = merged(node.variables, command.variables or {})
     draft.put_node(replace(node, labels=labels, variables=variables, role=role))
     draft.event("node.edited", node.name, "labels, variables or role changed")
-    return Accepted(index=draft.index, ref=node.name)
-
-
-def set_maintenance(draft: Draft, command: SetMaintenance) -> Outcome:
-    node = draft.nodes.get(command.node)
-    if node is None:
-        return no_such_node(command.node)
-    if not command.on:
-        draft.put_node(replace(node, maintenance=None))
-        draft.event("node.maintenance", node.name, "maintenance ended")
-        return Accepted(index=draft.index, ref=node.name)
-    if node.status not in IN_SERVICE:
-        return Rejected(
-            reason=Reason.WRONG_STATUS,
-            message=f"node {node.name} is {node.status}; only a node in service can be put into maintenance",
-            offenders=(node.name,),
-        )
-    if not command.reason:
-        return invalid("maintenance needs a reason", node.name, hint="say why: --reason TEXT")
-    cordon = Maintenance(reason=command.reason, owner=command.actor, since=command.at, until=command.until)
-    draft.put_node(replace(node, maintenance=cordon))
-    draft.event("node.maintenance", node.name, f"maintenance: {command.reason}")
     return Accepted(index=draft.index, ref=node.name)
 
 

@@ -21,6 +21,8 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         return inventory.invalid("a discover job is submitted with addresses, not with nodes")
     if refusal := admission.bad_numbers(draft, command.max_parallel, command.max_failed, command.priority):
         return refusal
+    if refusal := admission.bad_deadline(command.task_deadline_s):
+        return refusal
     nodes = admission.chosen(draft, command)
     if isinstance(nodes, Rejected):
         return nodes
@@ -52,6 +54,7 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         submitted_at=command.at,
         progressed_at=command.at,
         plan=command.plan,
+        task_deadline_s=command.task_deadline_s,
     )
     return waves.take_up(draft, job)
 
@@ -143,5 +146,5 @@ def _in_order(draft: Draft, command: SubmitJob, nodes: list[Node], bundle: Diges
         manifest = stored.manifest if stored else Manifest()
         return requirements.rank(manifest, command.role or node.role)
 
-    sign = -1 if command.kind is JobKind.DECOMMISSION else 1
+    sign = -1 if command.kind in (JobKind.DECOMMISSION, JobKind.DRAIN) else 1
     return sorted(nodes, key=lambda node: (sign * rank(node), node.labels.get(domain, ""), node.name))

@@ -18,6 +18,7 @@ from statemachine import (
     control,
     inventory,
     jobs,
+    maintenance,
     requests,
     tasks,
     waves,
@@ -32,6 +33,7 @@ from statemachine.commands import (
     Command,
     CommitBundle,
     EditNode,
+    ExpireMaintenance,
     FinishAttempt,
     ForgetNode,
     FoundCluster,
@@ -110,7 +112,9 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
         case EditNode():
             return inventory.edit_node(draft, command)
         case SetMaintenance():
-            return _then_settle(draft, inventory.set_maintenance(draft, command))
+            return _then_settle(draft, maintenance.set_maintenance(draft, command))
+        case ExpireMaintenance():
+            return _then_settle(draft, maintenance.expire_maintenance(draft, command))
         case ForgetNode():
             return _then_settle(draft, inventory.forget_node(draft, command))
         case ReportPresence():

@@ -77,12 +77,17 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """A cordon: no job touches the node until it is lifted or `until` has passed."""
+    """A cordon: no job touches the node until it is lifted or `until` has passed.
+
+    Attributes:
+        drain: The drain that set it; only an undrain lifts it then, since the node has no load.
+    """
 
     reason: str
     owner: str
     since: float
     until: float | None = None
+    drain: JobId = JobId("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +223,7 @@ class Job:
         retry_of: The job whose failed nodes this one tries again.
         revert_of: The job that this one undoes.
         plan: The hash of the plan that it was begun from; empty when there was none.
+        task_deadline_s: How long a task may take until its undo begins, from its first claim; 0 for no limit.
         tasks: By node, in the order of the waves. A discover job's are keyed by `address:port`.
         endpoints: What a discover job probes, by task.
         sweep: A discover job that was given a range: silence is not a failure.
@@ -255,6 +261,7 @@ class Job:
     retry_of: JobId = JobId("")
     revert_of: JobId = JobId("")
     plan: str = ""
+    task_deadline_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ upgrade       WORK upgrade verbs, VERIFY; after a failure UNDO with the upgrade 
               bundle, REVERIFY with its verify verbs
 verify        VERIFY against the bundle that the node is configured with
 decommission  WORK cleanup verbs, last component first
+drain         WORK drain verbs, last component first; after a failure UNDO the undrain verbs
+undrain       WORK undrain verbs, VERIFY
 
 Where the strategy wants nodes to be healthy for a while, SOAK proves them once more after VERIFY.
 A handler is a step that is owed only when a step before it has notified it.
@@ -25,6 +27,8 @@ PHASES: dict[JobKind, tuple[Phase, ...]] = {
     JobKind.UPGRADE: (Phase.WORK, Phase.VERIFY),
     JobKind.VERIFY: (Phase.VERIFY,),
     JobKind.DECOMMISSION: (Phase.WORK,),
+    JobKind.DRAIN: (Phase.WORK,),
+    JobKind.UNDRAIN: (Phase.WORK, Phase.VERIFY),
     JobKind.DISCOVER: (),
 }
 """The way to success, but for `SOAK` (see `way`)."""
@@ -33,9 +37,17 @@ UNDO_PHASES: dict[JobKind, tuple[Phase, ...]] = {
     JobKind.UPGRADE: (Phase.UNDO, Phase.REVERIFY),
     JobKind.VERIFY: (),
     JobKind.DECOMMISSION: (),
+    JobKind.DRAIN: (Phase.UNDO,),
+    JobKind.UNDRAIN: (),
     JobKind.DISCOVER: (),
 }
 """The way back after a failure; empty where there is none."""
+KEEP_BUNDLE = frozenset({JobKind.VERIFY, JobKind.DECOMMISSION, JobKind.DRAIN, JobKind.UNDRAIN})
+"""Jobs that go by the bundle that each node has."""
+KEEP_STATUS = frozenset({JobKind.VERIFY, JobKind.DRAIN, JobKind.UNDRAIN})
+"""Jobs that leave a node's status as it is, however they end."""
+_BACKWARDS = frozenset({Verb.CLEANUP, Verb.DRAIN})
+"""Verbs that take away what others built, so they go from the last component to the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +88,7 @@ def role_of(job: Job, node: Node) -> str:
 
 def bundle_of(job: Job, node: Node, phase: Phase) -> Digest:
     """Return the bundle whose verbs run in `phase`."""
-    if job.kind in (JobKind.VERIFY, JobKind.DECOMMISSION):
+    if job.kind in KEEP_BUNDLE:
         return node.bundle
     if job.kind is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
         return node.last_good
@@ -88,6 +100,10 @@ def _verb(kind: JobKind, phase: Phase) -> Verb:
         return Verb.VERIFY
     if kind is JobKind.UPGRADE:
         return Verb.UPGRADE
+    if kind is JobKind.DRAIN:
+        return Verb.UNDRAIN if phase is Phase.UNDO else Verb.DRAIN
+    if kind is JobKind.UNDRAIN:
+        return Verb.UNDRAIN
     if kind is JobKind.DECOMMISSION or phase is Phase.UNDO:
         return Verb.CLEANUP
     return Verb.COMMISSION
@@ -115,7 +131,7 @@ def _content(state: State, job: Job, node: Node, phase: Phase) -> tuple[Manifest
 def role_steps(
     manifest: Manifest, digest: Digest, role: RoleSpec, verb: Verb, phase: Phase
 ) -> tuple[PlannedStep, ...]:
-    """Return the steps of `verb` of all components of `role`; cleanup goes from the last to the first."""
+    """Return the steps of `verb` of all components of `role`; what takes away goes backwards."""
     specs = _specs(manifest, role, verb)
     return tuple(
         _planned(digest, verb, phase, place, component, spec) for place, (component, spec) in enumerate(specs)
@@ -123,7 +139,7 @@ def role_steps(
 
 
 def _specs(manifest: Manifest, role: RoleSpec, verb: Verb) -> Iterator[tuple[str, StepSpec]]:
-    names = tuple(reversed(role.components)) if verb is Verb.CLEANUP else role.components
+    names = tuple(reversed(role.components)) if verb in _BACKWARDS else role.components
     for component in names:
         for spec in manifest.components[component].verbs.get(verb, ()):
             yield component, spec

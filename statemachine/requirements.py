@@ -182,6 +182,13 @@ def refusal_of_stops(state: State, nodes: Iterable[Node]) -> list[str]:
     return list(found)
 
 
+def refusal_of_rest(state: State, gone: Iterable[NodeName]) -> list[str]:
+    """Return what would be missing while the nodes `gone` rest together, and those that rest already do."""
+    resting = {name for name, node in state.nodes.items() if node.maintenance is not None}
+    before = census(state, without=resting)
+    return _worsened(breaches(state, before), breaches(state, census(state, without=resting.union(gone))))
+
+
 def rank(manifest: Manifest, role: str) -> int:
     """Return how many roles stand below `role`: 0 when it requires none (the loader refuses cycles)."""
     depth, level = 0, {role}

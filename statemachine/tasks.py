@@ -10,7 +10,7 @@
 
 from dataclasses import replace
 
-from statemachine import inventory, jobs, plans, sightings, undo, waves
+from statemachine import inventory, jobs, maintenance, plans, sightings, undo, waves
 from statemachine.commands import ClaimTask, FinishAttempt, ReportSighting, ReportSilence, StartAttempt
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
@@ -84,6 +84,8 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
         node = draft.put_node(replace(node, returns_to=node.status, job=job.id))
         if trigger := CLAIM_TRIGGERS.get(job.kind):
             node = draft.move(node.name, trigger, job=job.id)
+        if job.kind is JobKind.DRAIN:
+            node = maintenance.begin_drain(draft, node, job)
         first = plans.way(job)[0]
         task = replace(
             task,
@@ -198,7 +200,12 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
     task = job.tasks[name]
     while task.state is TaskState.RUNNING:
         if plans.owed_step(draft.view, job, task) is not None:
-            return
+            if not (why := _too_late(draft, job, task)):
+                return
+            undo.fail_phase(draft, job, task, why)
+            job = draft.jobs[job_id]
+            task = job.tasks[name]
+            continue
         if task.cursor == 0 and task.phase in (Phase.VERIFY, Phase.REVERIFY):
             undo.fail_phase(draft, job, task, "nothing verifies the role, so nobody could say that it works")
             job = draft.jobs[job_id]
@@ -216,6 +223,16 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
         job = draft.jobs[job_id]
         task = job.tasks[name]
     waves.settle(draft, job_id)
+
+
+def _too_late(draft: Draft, job: Job, task: Task) -> str:
+    """Return why a task begins no further step on its way, since its time is over; empty while it is not."""
+    over = job.task_deadline_s and max(draft.at, task.not_before) >= task.started_at + job.task_deadline_s
+    if not over or task.launched_at is not None or task.phase not in plans.way(job):
+        return ""
+    last = task.results[-1] if task.results and not task.results[-1].passed else None
+    said = f"; {last.step} {describe(last)}" if last else ""
+    return f"its deadline of {job.task_deadline_s:g} s is over{said}"
 
 
 def _begun(draft: Draft, job: Job, task: Task, phase: Phase) -> Task:

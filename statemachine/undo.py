@@ -8,11 +8,11 @@
 
 from dataclasses import replace
 
-from statemachine import plans, waves
+from statemachine import maintenance, plans, waves
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, Task
-from statemachine.words import Digest, Ending, Health, JobKind, Status, TaskState
+from statemachine.words import Digest, Ending, Health, JobKind, Phase, Status, TaskState
 
 _GIVES_BACK = {
     Status.COMMISSIONED: Trigger.REVERTED_COMMISSIONED,
@@ -32,6 +32,10 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
     node = draft.nodes[task.node]
     if job.kind is JobKind.VERIFY:
         node = _judge(draft, node, Health.VERIFIED, job)
+    elif job.kind is JobKind.DRAIN:
+        node = maintenance.end_drain(draft, node, job)
+    elif job.kind is JobKind.UNDRAIN:
+        node = _judge(draft, maintenance.lift(draft, node, "its load is back"), Health.VERIFIED, job)
     elif job.kind is JobKind.DECOMMISSION:
         node = draft.move(node.name, Trigger.REMOVED, job=job.id)
         node = replace(node, bundle=Digest(""), last_good=Digest(""))
@@ -48,9 +52,10 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
 def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
     """Begin the undo, or end the task where there is nothing to undo or no way to."""
     undo_phases = plans.UNDO_PHASES[job.kind]
-    if job.kind is JobKind.VERIFY:
+    if task.phase is Phase.VERIFY and not undo_phases:
         node = draft.nodes[task.node]
-        if task.results and task.results[-1].ending in _SAYS_DRIFT and not task.cancel:
+        last = task.results[-1] if task.results else None
+        if last and last.ending in _SAYS_DRIFT and not (last.passed or task.cancel):
             node = _judge(draft, node, Health.DRIFTED, job)
         _end(draft, job, task, node, why)
     elif task.phase in undo_phases or (task.touched and not undo_phases):
@@ -79,6 +84,8 @@ def undone(draft: Draft, job: Job, task: Task) -> None:
     if job.kind is JobKind.COMMISSION:
         node = draft.move(task_node(draft, task).name, Trigger.CLEANED, job=job.id, reason=task.failure)
         node = replace(node, bundle=Digest(""), last_good=Digest(""))
+    elif job.kind is JobKind.DRAIN:
+        node = maintenance.give_up_drain(draft, task_node(draft, task), job)
     else:
         node = task_node(draft, task)
         trigger = _GIVES_BACK[node.returns_to or Status.COMMISSIONED]
@@ -89,10 +96,10 @@ def undone(draft: Draft, job: Job, task: Task) -> None:
 
 
 def quarantine(draft: Draft, job: Job, task: Task, why: str) -> None:
-    """End a task whose node nobody can vouch for; a verify changed nothing and leaves the status alone."""
+    """End a task whose node nobody can vouch for; a job that keeps the status keeps the cordon too."""
     first = f"{task.failure}; then {why}" if task.failure and why != task.failure else why
     node = task_node(draft, task)
-    if job.kind is not JobKind.VERIFY:
+    if job.kind not in plans.KEEP_STATUS:
         node = draft.move(node.name, Trigger.STUCK, job=job.id, reason=first)
         node = _judge(draft, node, Health.UNKNOWN, job)
     _end(draft, job, task, node, first)
@@ -106,7 +113,12 @@ def task_node(draft: Draft, task: Task) -> Node:
 def _give_back(draft: Draft, job: Job, task: Task, why: str) -> None:
     node = task_node(draft, task)
     before = node.returns_to or node.status
-    node = draft.move(node.name, _GIVES_BACK[before], job=job.id, reason=f"{why}; the node was not touched")
+    if job.kind is JobKind.DRAIN:
+        node = maintenance.give_up_drain(draft, node, job)
+    elif job.kind not in plans.KEEP_STATUS:
+        node = draft.move(
+            node.name, _GIVES_BACK[before], job=job.id, reason=f"{why}; the node was not touched"
+        )
     _end(draft, job, task, node, why)
 
 

@@ -60,6 +60,10 @@ class JobKind(StrEnum):
     UPGRADE = "upgrade"
     VERIFY = "verify"
     DECOMMISSION = "decommission"
+    DRAIN = "drain"
+    """Take a node's load away and cordon it; its status stays."""
+    UNDRAIN = "undrain"
+    """Give a node its load back, prove that it works, and lift the cordon."""
 
 
 class JobState(StrEnum):

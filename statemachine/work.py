@@ -60,6 +60,7 @@ class StepDue:
         launched_at: When it was announced; None when nobody may have launched it.
         not_before: Launch no earlier than this, in Unix seconds.
         stop: An operator cancelled the job: kill it if it runs, and record that.
+        deadline_at: When the task's time is over, in Unix seconds; it is killed then, whatever it may take.
     """
 
     step: PlannedStep
@@ -69,6 +70,7 @@ class StepDue:
     launched_at: float | None
     not_before: float
     stop: bool
+    deadline_at: float | None = None
 
 
 def pending(state: State) -> tuple[Due, ...]:
@@ -119,4 +121,5 @@ def step_due(state: State, job_id: JobId, name: NodeName, epoch: int) -> StepDue
         launched_at=task.launched_at,
         not_before=task.not_before,
         stop=task.cancel and not undoing,
+        deadline_at=task.started_at + job.task_deadline_s if job.task_deadline_s and not undoing else None,
     )

@@ -185,14 +185,14 @@ class Attempt:
         """
         loop = asyncio.get_running_loop()
         timeout_s = due.step.spec.timeout_s
+        if due.deadline_at is not None:
+            timeout_s = max(min(timeout_s, due.deadline_at - launched_at), 0.0)
         # Another replica's clock announced it: never wait longer than the step may take, however wrong it is.
         deadline = loop.time() + min(launched_at + timeout_s - self._clock.now(), timeout_s)
         while True:
             left_s = deadline - loop.time()
             if left_s <= 0:
-                return await self._end(
-                    due, Ending.TIMED_OUT, f"ran longer than {due.step.spec.timeout_s:g} s"
-                )
+                return await self._end(due, Ending.TIMED_OUT, f"ran longer than {timeout_s:g} s")
             status = await self._run_or_stop(due, script, min(left_s, WAIT_S_MAX))
             if status is None:
                 return await self._end(due, Ending.CANCELLED, "an operator cancelled the job")

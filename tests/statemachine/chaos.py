@@ -42,7 +42,15 @@ def _steps(**fields: Any) -> tuple[StepSpec, ...]:
 CHECKS = (StepSpec(name="answers", check=True, retries=1), StepSpec(name="serves", check=True))
 BUNDLES: dict[Digest, Manifest] = {
     digest(1): manifest(
-        component("app", commission=_steps(), upgrade=_steps(), verify=CHECKS, cleanup=_steps()),
+        component(
+            "app",
+            commission=_steps(),
+            upgrade=_steps(),
+            verify=CHECKS,
+            cleanup=_steps(),
+            drain=_steps(),
+            undrain=_steps(),
+        ),
         component("disk", commission=_steps(step_class=StepClass.ONCE), verify=CHECKS, cleanup=_steps()),
         roles={"master": (), "worker": (Requirement(role="master"),), "solo": ()},
     ),
