@@ -102,13 +102,22 @@ def wait_job(job: str, limit_s: float | None) -> None:
     examples="""
     hamgr job log j-4
     hamgr job log j-4 --node web-1 -f
+    hamgr job log j-4 --step app.install --attempt 2
+    hamgr job log j-4 --tail 20
     """,
 )
 @job_id
 @click.option("--node", default="", help="Only this node.")
+@click.option("--step", default="", help="Only this step: its key, or the last words of it.")
+@click.option("--attempt", type=click.IntRange(1), help="Only this attempt of each step.")
+@click.option("--tail", type=click.IntRange(1, 100_000), help="Only so many lines of each node, the last.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
-def log_job(job: str, node: str, *, follow: bool) -> None:
+def log_job(job: str, node: str, step: str, attempt: int | None, tail: int | None, *, follow: bool) -> None:
     """Print what a job's steps printed on the nodes."""
     from cli.logs import print_log  # noqa: PLC0415 - only here
 
-    print_log(client(), path("jobs", job) + "/log", node=node, follow=follow, fmt=settings().output)
+    if tail is not None and (follow or settings().output == "json"):
+        raise click.UsageError("--tail shows the end of what there is, as text; leave -f and -o json out")
+    asked = {"node": node, "step": step, "attempt": str(attempt or ""), "follow": "1" if follow else ""}
+    query = {key: value for key, value in asked.items() if value}
+    print_log(client(), path("jobs", job) + "/log", query, tail=tail, fmt=settings().output)

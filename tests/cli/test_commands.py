@@ -196,6 +196,56 @@ def test_a_log_is_printed_line_by_line(live: Cli, replicas: Replicas) -> None:
     assert live("job", "log", "j-4", "--node", "10.0.0.2:22").out == "10.0.0.2:22 s | other\n"
 
 
+def test_a_log_is_narrowed_to_a_step_an_attempt_or_its_last_lines(live: Cli, replicas: Replicas) -> None:
+    live("discover", "10.0.0.1", "10.0.0.2", "--detach")
+    replicas.servers["r1"].logs.lines = [
+        rig.Line("10.0.0.1:22", "work.00.app.copy", 1, 0, b"first\n"),
+        rig.Line("10.0.0.1:22", "work.00.app.copy", 2, 0, b"1\n2\n3\n"),
+        rig.Line("10.0.0.2:22", "work.01.app.start", 1, 0, b"up\n"),
+    ]
+    assert live("job", "log", "j-4", "--step", "start").out == "10.0.0.2:22 work.01.app.start | up\n"
+    assert live("job", "log", "j-4", "--step", "art").out == ""
+    second = live("job", "log", "j-4", "--attempt", "2", "--tail", "1").out
+    assert second == "10.0.0.1:22 work.00.app.copy | 3\n"
+    assert live("job", "log", "j-4", "--tail", "1").out.count("\n") == 2
+    refused = live("job", "log", "j-4", "--tail", "1", "-f")
+    assert (refused.code, refused.out) == (2, "")
+
+
+def test_a_log_that_is_cut_differently_by_another_server_is_printed_once_and_exactly(
+    live: Cli, replicas: Replicas
+) -> None:
+    live("discover", "10.0.0.1", "--detach")
+    text = "h\u00e9llo\nw\u00f6rld\n".encode()
+    replicas.servers["r1"].logs.lines = [
+        rig.Line("10.0.0.1:22", "s", 1, 0, text[:2]),  # in the middle of a character
+        rig.Line("10.0.0.1:22", "s", 1, 2, text[2:9]),
+        rig.Line("10.0.0.1:22", "s", 1, 0, text[:5]),
+        rig.Line("10.0.0.1:22", "s", 1, 5, text[5:]),
+    ]
+    assert live("job", "log", "j-4").out.splitlines() == [
+        "10.0.0.1:22 s | h\u00e9llo",
+        "10.0.0.1:22 s | w\u00f6rld",
+    ]
+    objects = [json.loads(line) for line in live("job", "log", "j-4", "-o", "json").out.splitlines()]
+    assert [(o["offset"], o["bytes"]) for o in objects] == [(0, 2), (2, 7), (9, 5)]
+    assert objects[2]["data"] == text[9:].decode("utf-8", "replace")
+
+
+def test_what_is_left_out_of_a_log_is_a_line_of_its_own(live: Cli, replicas: Replicas) -> None:
+    live("discover", "10.0.0.1", "--detach")
+    replicas.servers["r1"].logs.lines = [
+        rig.Line("10.0.0.1:22", "s", 1, 0, b"head"),
+        rig.Line("10.0.0.1:22", "s", 1, 4, b"", "left out", skipped_bytes=96),
+        rig.Line("10.0.0.1:22", "s", 1, 100, b"tail\n"),
+    ]
+    assert [line.partition(" | ")[2] for line in live("job", "log", "j-4").out.splitlines()] == [
+        "head",
+        "[96 bytes are left out here]",
+        "tail",
+    ]
+
+
 def test_events_are_listed_and_watched(live: Cli, replicas: Replicas) -> None:
     assert "new -> discovered" in live("events").out
     assert live("events", "--since", "1s").out.splitlines()[1:] == []
