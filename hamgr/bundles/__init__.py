@@ -12,11 +12,12 @@ The way of a bundle through the room:
 kind of step, `templates` renders, and `shell` is the only place where a value becomes shell code.
 """
 
-from hamgr.bundles.bundle import BundleFile, Form, LoadedBundle
+from hamgr.bundles.bundle import PREVIEW_BYTES_MAX, BundleFile, Form, LoadedBundle
 from hamgr.bundles.doors import compile_check, compile_preview, compile_step, load
 from hamgr.bundles.problems import BundleInvalid, Problem, RenderError
 
 __all__ = [
+    "PREVIEW_BYTES_MAX",
     "BundleFile",
     "BundleInvalid",
     "Form",

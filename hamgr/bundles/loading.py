@@ -46,6 +46,7 @@ def loaded(archive: bytes) -> LoadedBundle:
         roles={name: _role_spec(name, role) for name, role in model.roles.items()},
         components=specs,
         variables=dict(model.variables),
+        secrets=tuple(model.secrets),
     )
     return LoadedBundle(
         digest=digest_of(packed), manifest=manifest, packed=packed, files=files, bodies=bodies

@@ -61,6 +61,8 @@ def in_bundle(document: Document, components: Iterable[str]) -> Iterator[Problem
     roles = {name: role for name, role in shapes.items() if role is not None}
     variables = value.get("variables")
     yield from _variables(variables if isinstance(variables, dict) else {}, document, ("variables",))
+    secrets = value.get("secrets")
+    yield from _secrets(secrets if isinstance(secrets, list) else [], document)
     for role_name, role in roles.items():
         yield from _role(role_name, role, document, set(components), names)
     yield from _circles(roles, document)
@@ -179,6 +181,19 @@ def _variables(variables: Mapping[str, Value], document: Document, path: Path) -
         elif name in RESERVED:
             message = f"`{name}` has a meaning of its own in templates"
             yield document.problem((*path, name), message, "choose another name", at_key=True)
+
+
+def _secrets(names: Sequence[object], document: Document) -> Iterator[Problem]:
+    """Check that each name can be that of a variable, or the path to a part of one."""
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            continue  # the schema has complained
+        parts = name.split(".")
+        if not re.match(VARIABLE_NAME, parts[0]) or parts[0] in RESERVED or not all(parts):
+            hint = "a variable's name, or with dots the path to a part of one, as in `db.password`"
+            yield document.problem(("secrets", index), f"`{name}` is no name for a variable", hint)
+        if name in names[:index]:
+            yield document.problem(("secrets", index), f"`{name}` is listed twice")
 
 
 def _circles(roles: Mapping[str, RoleModel], document: Document) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from backends.ports import SCRIPT_BYTES_MAX
 from hamgr.bundles.bundle import BundleFile, Form, LoadedBundle, StepBody
 from hamgr.bundles.problems import RenderError
 from hamgr.bundles.schema import StepModel
-from hamgr.bundles.shell import NotSayable
+from hamgr.bundles.shell import PRELUDE, NotSayable
 from hamgr.bundles.steps import Scope, check_of, kind_of
 from hamgr.bundles.templates import Templates, plain
 from statemachine.words import Value, Verb
@@ -95,6 +95,7 @@ class Compiler:
             templates=templates,
             context=context,
             variables=values,
+            secrets=self._bundle.manifest.secrets,
         )
 
 
@@ -111,7 +112,14 @@ def _writer(body: StepBody, form: Form, scope: Scope) -> Callable[[StepModel, Sc
         if check is None:
             raise scope.error((), f"step `{scope.step}` is not checkable and has no check")
         return check
+    if form is Form.PREVIEW:
+        return _only_looks if body.read_only else kind.preview
     return kind.verify if body.read_only else kind.apply
+
+
+def _only_looks(step: StepModel, scope: Scope) -> str:
+    del step, scope
+    return PRELUDE + "done_ unchanged\n"
 
 
 def _finished(scope: Scope, compile_body: Callable[[StepModel, Scope], str], body: StepBody) -> bytes:

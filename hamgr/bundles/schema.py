@@ -13,6 +13,7 @@ from statemachine.manifest import STEP_TIMEOUT_S
 COMPONENTS_MAX = 200
 ROLES_MAX = 200
 STEPS_MAX = 50
+SECRETS_MAX = 200
 TEXT_CHARS_MAX = 64 * 1024
 STEP_TIMEOUT_S_MAX = 86_400.0
 RETRIES_MAX = 20
@@ -181,4 +182,5 @@ class BundleModel(Model):
 
     version: Literal[1]
     variables: Variables = {}
+    secrets: Annotated[list[Name], Field(max_length=SECRETS_MAX)] = []
     roles: Annotated[dict[str, RoleModel], Field(max_length=ROLES_MAX)]

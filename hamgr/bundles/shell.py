@@ -32,7 +32,21 @@ def write_to(target: str, data: bytes) -> str:
     otherwise = f'|| fail "cannot write {target[1:-1]}"'
     if not data:
         return f"true >{target} {otherwise}\n"
-    if _is_text(data):
+    reader, body, delimiter = _document(data)
+    return f"{reader} >{target} <<'{delimiter}' {otherwise}\n{body}{delimiter}\n"
+
+
+def function(name: str, data: bytes) -> str:
+    """Return shell that defines a function which prints exactly `data`, without a file."""
+    if not data:
+        return f"{name}() {{ :; }}\n"
+    reader, body, delimiter = _document(data)
+    return f"{name}() {{\n{reader} <<'{delimiter}'\n{body}{delimiter}\n}}\n"
+
+
+def _document(data: bytes) -> tuple[str, str, str]:
+    """Return the command that reads a here-document with `data` in it, its body, and its delimiter."""
+    if is_text(data):
         # `cat` where the newline that ends the here-document is the data's own; otherwise stop before it.
         reader = "cat" if data.endswith(b"\n") else f"head -c {len(data)}"
         body = data.decode()
@@ -40,8 +54,7 @@ def write_to(target: str, data: bytes) -> str:
         reader = "base64 -d"
         body = base64.encodebytes(data).decode()
     body = body if body.endswith("\n") else body + "\n"
-    delimiter = _delimiter(body)
-    return f"{reader} >{target} <<'{delimiter}' {otherwise}\n{body}{delimiter}\n"
+    return reader, body, _delimiter(body)
 
 
 def _delimiter(body: str) -> str:
@@ -50,7 +63,8 @@ def _delimiter(body: str) -> str:
     return next(word for word in map("END_{}".format, range(len(lines) + 1)) if word not in lines)
 
 
-def _is_text(data: bytes) -> bool:
+def is_text(data: bytes) -> bool:
+    """Say whether a here-document can carry `data` as it is."""
     if b"\0" in data:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The kinds of steps, one file each; all of them answer the same five questions (`Kind`)."""
+"""The kinds of steps, one file each; all of them answer the same six questions (`Kind`)."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -25,6 +25,9 @@ class Kind(Protocol):
 
     def verify(self, step: StepModel, scope: Scope) -> str:
         """Return shell that changes nothing and exits 0 when the work is done."""
+
+    def preview(self, step: StepModel, scope: Scope) -> str:
+        """Return shell that changes and stores nothing, and says what `apply` would do (`Form.PREVIEW`)."""
 
 
 def kind_of(step: StepModel) -> Kind:

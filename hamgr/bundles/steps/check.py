@@ -46,6 +46,13 @@ def complaints(step: StepModel) -> Iterator[Complaint]:
 
 def apply(step: StepModel, scope: Scope) -> str:
     model = _model(step)
+    settings, attempt = _question(model, scope)
+    asking = probes.UNTIL if model.within_s else probes.ONCE
+    return "".join([PRELUDE, settings, f"within={math.ceil(model.within_s)}\n", attempt, asking])
+
+
+def _question(model: CheckModel, scope: Scope) -> tuple[str, str]:
+    """Return the values of a check as shell variables, and the shell that defines `attempt`."""
     found = {path: scope.text(path, value, rule) for path, value, rule in _values(model)}
     if model.command is not None:
         settings = f"set -- {quote_all(list(found.values()))}\n"
@@ -61,11 +68,15 @@ def apply(step: StepModel, scope: Scope) -> str:
         path, digest = found["check", "file", "path"], found.get(("check", "file", "sha256"), "")
         settings = f"path={quote(path)}\ntarget=$root$path\nsum={digest}\n"
         attempt = probes.FILE
-    asking = probes.UNTIL if model.within_s else probes.ONCE
-    return "".join([PRELUDE, settings, f"within={math.ceil(model.within_s)}\n", attempt, asking])
+    return settings, attempt
 
 
 verify = apply
+
+
+def preview(step: StepModel, scope: Scope) -> str:
+    """Return shell that tells whether it holds now; what it waits for may come with a step before it."""
+    return PRELUDE + "".join(_question(_model(step), scope)) + probes.NOW
 
 
 def _model(step: StepModel) -> CheckModel:

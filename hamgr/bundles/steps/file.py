@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from hamgr.bundles.schema import FileModel, StepModel
 from hamgr.bundles.shell import PRELUDE, quote, write_to
+from hamgr.bundles.steps import file_preview
 from hamgr.bundles.steps.scope import Complaint, FileUse, Scope, absolute_path, literal, owner
 from hamgr.bundles.yaml import Path
 
@@ -64,6 +65,16 @@ def verify(step: StepModel, scope: Scope) -> str:
         return PRELUDE + target + _ABSENT_VERIFY
     data = _content(model, scope)
     return PRELUDE + target + _wanted(data) + _attributes(model, scope) + _PRESENT_VERIFY
+
+
+def preview(step: StepModel, scope: Scope) -> str:
+    model = _model(step)
+    target = _target(model, scope)
+    if model.state == "absent":
+        return PRELUDE + target + file_preview.ABSENT
+    data = _content(model, scope)
+    shown = scope.concealed(data, lambda other: _content(model, other))
+    return PRELUDE + target + _attributes(model, scope) + file_preview.present(data, shown)
 
 
 def _model(step: StepModel) -> FileModel:

@@ -20,6 +20,16 @@ done
 done_ unchanged
 """
 
+NOW = """\
+if attempt "$@"; then
+  printf '%s\\n' 'it holds now'
+else
+  printf 'it does not hold now: %s\\n' "$why" | head -c 4096
+  printf '\\n'
+fi
+done_ unchanged
+"""
+
 COMMAND = """\
 # `env` starts programs only: no word of the command can name a function or a keyword of this shell.
 attempt() {

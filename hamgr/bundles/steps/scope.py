@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from hamgr.bundles import secrets
 from hamgr.bundles.bundle import BundleFile
 from hamgr.bundles.problems import RenderError
-from hamgr.bundles.templates import Templates, is_template
+from hamgr.bundles.templates import RESERVED, Templates, is_template
 from hamgr.bundles.yaml import Document, Path
 from statemachine.words import Value
 
@@ -110,6 +111,7 @@ class Scope:
         path: Of the step in `document`.
         files: Of the component, by their name below its directory.
         context: What templates see.
+        secrets: Names of secret variables.
     """
 
     node_name: str
@@ -122,6 +124,7 @@ class Scope:
     templates: Templates = field(repr=False)
     context: Mapping[str, Any] = field(repr=False)
     variables: Mapping[str, Value] = field(repr=False)
+    secrets: tuple[str, ...] = ()
 
     def text(self, path: Path, value: object, rule: Rule = sayable) -> str:
         """Render the text at `path` (below the step) and hold it against `rule`; raises RenderError."""
@@ -145,6 +148,24 @@ class Scope:
         if found is None:
             raise self.error(path, f"there is no file `{name}` in the component")
         return found.data
+
+    def concealed(self, data: bytes, render: Callable[["Scope"], bytes]) -> bytes | None:
+        """Return what `render` made of this scope without secrets, line for line; None where it cannot be."""
+        found = secrets.values(self.variables, self.secrets)
+        if not self.secrets or not found:
+            return data
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return None if any(secret.encode() in data for secret in found) else data
+        hidden = secrets.hidden(self.variables, self.secrets)
+        own = {name: self.context[name] for name in RESERVED}
+        other = replace(self, variables=hidden, context={**hidden, **own, "vars": hidden})
+        try:
+            shown = secrets.conceal(text, render(other).decode(), found)
+        except RenderError:
+            return None
+        return None if shown is None else shown.encode()
 
     def error(self, path: Path, message: str) -> RenderError:
         return RenderError(self.document.file, self.document.line((*self.path, *path), 0), message)

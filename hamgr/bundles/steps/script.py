@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 
 from hamgr.bundles.schema import ScriptModel, StepModel
-from hamgr.bundles.shell import PRELUDE, NotSayable, quote, write_to
+from hamgr.bundles.shell import PRELUDE, NotSayable, function, quote, write_to
 from hamgr.bundles.steps.scope import Complaint, FileUse, Scope
 from hamgr.bundles.yaml import Path
 
@@ -53,12 +53,24 @@ def verify(step: StepModel, scope: Scope) -> str:
     return check(step, scope) if _model(step).check is not None else apply(step, scope)
 
 
-def check(step: StepModel, scope: Scope) -> str:
-    """Return shell that exits 0 when the work of a checkable script is already done."""
+def preview(step: StepModel, scope: Scope) -> str:
+    """Return shell that asks the check, and stores nothing: a preview may run beside a step."""
     model = _model(step)
     if model.check is None:
+        return PRELUDE + _UNKNOWN
+    body = _check_body(model, scope)
+    return "".join([PRELUDE, _environment(scope), function("body", body), _asking(body)])
+
+
+def check(step: StepModel, scope: Scope) -> str:
+    """Return shell that exits 0 when the work of a checkable script is already done."""
+    return _run(scope, _check_body(_model(step), scope))
+
+
+def _check_body(model: ScriptModel, scope: Scope) -> bytes:
+    if model.check is None:
         raise AssertionError("only a checkable script is asked for its check")
-    return _run(scope, scope.file(("script", "check"), model.check, template=model.template))
+    return _sayable(scope, scope.file(("script", "check"), model.check, template=model.template))
 
 
 def _model(step: StepModel) -> ScriptModel:
@@ -68,8 +80,6 @@ def _model(step: StepModel) -> ScriptModel:
 
 
 def _run(scope: Scope, body: bytes) -> str:
-    if b"\0" in body:
-        raise scope.error(("script",), "a script cannot contain NUL")
     # The name tells an operator who looks at the node's processes what is running.
     name = f"{scope.component}-{scope.verb}-{scope.step}"
     return "".join(
@@ -78,12 +88,28 @@ def _run(scope: Scope, body: bytes) -> str:
             _environment(scope),
             f"box=$state/scripts\nbody=$box/{name}.$$\n",
             _BEFORE,
-            write_to('"$body"', body),
+            write_to('"$body"', _sayable(scope, body)),
             "umask 022\n",
             f'{_interpreter(body)} "$body" </dev/null\n',
             'code=$?\nrm -f "$body"\nexit "$code"\n',
         ]
     )
+
+
+def _sayable(scope: Scope, body: bytes) -> bytes:
+    if b"\0" in body:
+        raise scope.error(("script",), "a script cannot contain NUL")
+    return body
+
+
+def _asking(body: bytes) -> str:
+    return f"""\
+if body | {{ {_interpreter(body)} /proc/self/fd/9 9<&0 </dev/null >/dev/null 2>&1; }}; then
+  done_ unchanged
+fi
+printf '%s\\n' 'its check says that the work is not done'
+done_ 'would change'
+"""
 
 
 def _interpreter(body: bytes) -> str:
@@ -123,4 +149,9 @@ umask 077
 for old in "$box"/*; do
   [ ! -e "$old" ] || rm -f "$old"
 done
+"""
+
+_UNKNOWN = """\
+printf '%s\\n' 'a script without a check cannot say beforehand what it would do'
+done_ unknown
 """

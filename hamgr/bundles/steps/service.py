@@ -49,6 +49,11 @@ def verify(step: StepModel, scope: Scope) -> str:
     return _beginning(model, scope) + (_RUNNING_VERIFY if model.state == "running" else _STOPPED_VERIFY)
 
 
+def preview(step: StepModel, scope: Scope) -> str:
+    model = _model(step)
+    return _beginning(model, scope) + (_RUNNING_PREVIEW if model.state == "running" else _STOPPED_PREVIEW)
+
+
 def _model(step: StepModel) -> ServiceModel:
     if step.service is None:
         raise AssertionError("the schema lets a step be of one kind, and this one is a service")
@@ -156,3 +161,34 @@ case $enable in
 esac
 done_ unchanged
 """
+
+_WOULD = """\
+would() { printf 'would %s %s\\n' "$1" "$unit"; changed='would change'; }
+case $enable in
+  yes) enabled || would enable ;;
+  no) ! enabled || would disable ;;
+esac
+"""
+
+_RUNNING_PREVIEW = (
+    _WOULD
+    + """\
+now=$(watched)
+if ! active; then
+  would start
+elif [ -n "$now" ] && ! recorded; then
+  would restart
+fi
+done_ "$changed"
+"""
+)
+
+_STOPPED_PREVIEW = (
+    _WOULD
+    + """\
+if active || [ "$is" = activating ]; then
+  would stop
+fi
+done_ "$changed"
+"""
+)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tarfile
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,18 @@ def tar_of(files: Mapping[str, bytes | str], *, mode: int = 0o644) -> bytes:
 
 
 def bundle_with(
-    step: Mapping[str, Any], files: Mapping[str, bytes | str] | None = None, *, verb: str = "commission"
+    step: Mapping[str, Any],
+    files: Mapping[str, bytes | str] | None = None,
+    *,
+    verb: str = "commission",
+    secrets: Sequence[str] = (),
 ) -> LoadedBundle:
     """A bundle with one component `c` that has one step, `s`."""
     component = {"version": "1", "commission": [], verb: [{"name": "s", **step}]}
     return load(
         tar_of(
             {
-                "hamgr.yaml": SMALL,
+                "hamgr.yaml": f"secrets: {json.dumps(list(secrets))}\n{SMALL}" if secrets else SMALL,
                 # JSON is YAML; what needs another style is tested with YAML written out.
                 "components/c/component.yaml": json.dumps(component, ensure_ascii=False),
                 **{f"components/c/{name}": data for name, data in (files or {}).items()},

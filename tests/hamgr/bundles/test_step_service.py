@@ -2,6 +2,7 @@
 
 import pytest
 
+from hamgr.bundles import compile_preview
 from statemachine.words import Verb
 
 SYSTEMCTL = r"""#!/bin/sh
@@ -211,3 +212,29 @@ def test_units_keep_their_kind(manager, compiled):
     for name, unit in {"t.timer": "t.timer", "w@1": "w@1.service", "w@1.2": "w@1.2.service"}.items():
         script = compiled({"service": {"name": name, "state": "running"}}).decode()
         assert f"\nunit={unit}\n" in script
+
+
+@pytest.mark.parametrize("step", [RUNNING, STOPPED], ids=["running", "stopped"])
+def test_a_preview_says_what_apply_then_does_and_asks_for_nothing(manager, compiled, bundle_with, step):
+    def preview():
+        script = compile_preview(
+            bundle_with(step), "c", Verb.COMMISSION, "s", variables={}, facts={}, node_name="n1"
+        )
+        done = manager.node.run(script)
+        assert (done.returncode, done.stderr, manager.calls()) == (0, "", [])
+        return done.stdout.splitlines()
+
+    manager.watched("1")
+    if step is STOPPED:
+        assert preview() == ["hamgr: unchanged"]
+        manager.set("active")
+        manager.set("enabled")
+        assert preview() == ["would disable web.service", "would stop web.service", "hamgr: would change"]
+    else:
+        assert preview() == ["would enable web.service", "would start web.service", "hamgr: would change"]
+    assert apply(manager, compiled(step)) == (0, "hamgr: changed")
+    manager.calls()
+    assert preview() == ["hamgr: unchanged"]
+    if step is RUNNING:
+        manager.watched("2")
+        assert preview() == ["would restart web.service", "hamgr: would change"]
