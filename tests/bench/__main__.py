@@ -3,10 +3,14 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.bench import apply, consensus, failover, five_steps, idle, journal, restart, wire
+from tests.bench import apply, consensus, failover, fan_out, five_steps, idle, journal, restart, wire
 
 BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "five_steps": (five_steps.main, "a job of five steps on 50 OpenSSH nodes: hamgr, Ansible and the floor"),
+    "fan_out": (
+        fan_out.main,
+        "one command on 20, 100 and 300 OpenSSH nodes, beside three peers",
+    ),
     "apply": (apply.main, "what a command costs a replica with 10,000 nodes"),
     "consensus": (consensus.main, "writes and linearizable reads through HTTP, beside etcd"),
     "failover": (failover.main, "from SIGKILL of the leader to the next acknowledged write, beside etcd"),
