@@ -7,11 +7,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import cast
 
 from statemachine import codec, grounds, jobs
 from statemachine.commands import ApprovePlan, RecordPlan, SubmitJob
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.inventory import invalid
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected

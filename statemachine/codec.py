@@ -11,9 +11,10 @@
 import dataclasses
 import enum
 import hashlib
+import operator
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -110,7 +111,7 @@ def plain(value: Any) -> Any:
         return value.value
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):
         return [plain(item) for item in value]
     return {name: plain(getattr(value, name)) for name in _field_names(cast("Hashable", type(value)))}
 
@@ -122,11 +123,20 @@ def _field_names(cls: Hashable) -> tuple[str, ...]:
 
 def _one_level(value: Any) -> Any:
     """Return what msgpack cannot carry as something that it can, but for what that holds."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return dict(value)
-    return {name: getattr(value, name) for name in _field_names(cast("Hashable", type(value)))}
+    return _opener(cast("Hashable", type(value)))(value)
+
+
+@cache
+def _opener(kind: Hashable) -> Callable[[Any], Any]:
+    cls = cast("type[Any]", kind)
+    if issubclass(cls, enum.Enum):
+        return operator.attrgetter("value")
+    if issubclass(cls, Mapping):
+        return dict
+    if issubclass(cls, Sequence):
+        return list
+    names = _field_names(kind)
+    return lambda value: {name: getattr(value, name) for name in names}
 
 
 def _pack(name: str, value: Any) -> bytes:
@@ -167,7 +177,7 @@ def decoder(annotation: Any) -> Decoder:
     if origin is typing.Union or origin is types.UnionType:
         members = [arg for arg in args if arg is not types.NoneType]
         return _optional(decoder(members[0])) if len(members) == 1 else _value  # words.Value, words.Scalar
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return _sequence(decoder(args[0]))
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(decoder(args[0]), decoder(args[1]))
@@ -181,6 +191,7 @@ def decoder(annotation: Any) -> Decoder:
 def _dataclass(cls: type) -> Decoder:
     hints = typing.get_type_hints(cls, localns={"Value": words.Value, "Scalar": words.Scalar})
     fields = {field.name: decoder(hints[field.name]) for field in dataclasses.fields(cls)}
+    known = frozenset(fields)
     required = {
         field.name
         for field in dataclasses.fields(cls)
@@ -190,12 +201,11 @@ def _dataclass(cls: type) -> Decoder:
     def decode(data: Any) -> Any:
         if not isinstance(data, dict):
             raise CodecError(f"{cls.__name__} must be a map")
-        unknown = [name for name in data if name not in fields]
-        if unknown:
+        if not known.issuperset(data):
+            unknown = [name for name in data if name not in fields]
             raise LaterVersion(f"{cls.__name__} has fields that this version does not know: {unknown}")
-        missing = required - data.keys()
-        if missing:
-            raise CodecError(f"{cls.__name__} lacks {sorted(missing)}")
+        if len(data) < len(fields) and not required <= data.keys():
+            raise CodecError(f"{cls.__name__} lacks {sorted(required - data.keys())}")
         return cls(**{name: fields[name](item) for name, item in data.items()})
 
     return decode

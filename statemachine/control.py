@@ -1,9 +1,8 @@
 """Rules for steering: pausing, resuming, promoting, retrying and reverting jobs, and the leader's reviews."""
 
-from dataclasses import replace
-
 from statemachine import admission, gates, jobs, reverts, waves
 from statemachine.commands import PauseJob, PromoteJob, ResumeJob, RetryJob, RevertJob, ReviewJob
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import Job
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected

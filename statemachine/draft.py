@@ -5,11 +5,11 @@ command cannot leave half a change behind. Outside of one call of `apply` nobody
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 from statemachine import lifecycle
 from statemachine.commands import Command
+from statemachine.copying import replace
 from statemachine.lifecycle import Trigger
 from statemachine.model import (
     ERROR_CHARS_MAX,
@@ -24,6 +24,7 @@ from statemachine.model import (
     Task,
     Transition,
 )
+from statemachine.recent import Recent
 from statemachine.words import JobId, JobState, NodeName, RequestId
 
 Requests: TypeAlias = tuple[Mapping[RequestId, Remembered], ...]
@@ -148,10 +149,11 @@ class Draft:
         """Return the next state, with the memory of requests given."""
         events, base = self.before.events, self.before.event_base
         if self._events:
-            events += tuple(self._events)
-        if len(events) > EVENTS_MAX:
-            base = events[-EVENTS_MAX - 1].index
-            events = events[-EVENTS_MAX:]
+            recent = events if isinstance(events, Recent) else Recent(events)
+            events = recent = recent.followed_by(self._events)
+            if len(recent) > EVENTS_MAX:
+                base = recent[len(recent) - EVENTS_MAX - 1].index
+                events = recent.newest(EVENTS_MAX)
         return replace(
             self.before,
             index=self.index,

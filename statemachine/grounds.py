@@ -10,13 +10,13 @@ import dataclasses
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import msgpack
 
 from statemachine import codec, variables
 from statemachine.commands import SubmitJob
+from statemachine.copying import replace
 from statemachine.model import Node, State
 from statemachine.words import Digest, NodeName, RequestId
 

@@ -4,10 +4,9 @@
 2. A forgotten machine leaves a tombstone, which `sightings` looks at.
 """
 
-from dataclasses import replace
-
 from statemachine import requirements, words
 from statemachine.commands import AddNode, EditNode, ForgetNode, ReportPresence
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import COUNTED, FORGETTABLE, UNDERWAY
 from statemachine.model import (

@@ -9,10 +9,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 
 from statemachine import codec
 from statemachine.commands import Command
+from statemachine.copying import replace
 from statemachine.model import Remembered, State
 from statemachine.outcomes import Accepted, Outcome
 from statemachine.words import RequestId

@@ -4,8 +4,7 @@
 2. An upgrade is reverted by an upgrade to the bundle that each node had, a commission by a decommission.
 """
 
-from dataclasses import replace
-
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import Job, Node, Task

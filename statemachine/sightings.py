@@ -5,9 +5,8 @@
 2. A forgotten machine does not come back unless discovery is told to readmit it.
 """
 
-from dataclasses import replace
-
 from statemachine.commands import Sighting
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.inventory import bad_labels, bad_name, invalid, set_presence
 from statemachine.lifecycle import Trigger

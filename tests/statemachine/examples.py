@@ -9,7 +9,7 @@ import enum
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +36,7 @@ def filled(annotation: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         members = [arg for arg in args if arg is not types.NoneType]
         return filled(members[0]) if len(members) == 1 else 7
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return (filled(args[0]),)
     if origin is not None and issubclass(origin, Mapping):
         return {filled(args[0]): filled(args[1])}
