@@ -2,14 +2,11 @@
 
 import asyncio
 
-from hamgr.bundles import RenderError, compile_check
+from hamgr.bundles import RenderError, compile_preview
 from hamgr.jobs.scripts import BundleScripts, CannotPrepare
 from statemachine import plans, variables
 from statemachine.model import Job, Node, State
 from statemachine.plans import PlannedStep
-from statemachine.words import StepClass
-
-UNKNOWN = b"echo hamgr: unknown\n"
 
 
 class BundlePreviews:
@@ -21,12 +18,10 @@ class BundlePreviews:
 
     async def preview(self, state: State, job: Job, node: Node, step: PlannedStep) -> bytes:
         bundle = await self._scripts.bundle(step.bundle)
-        if step.spec.step_class is not StepClass.CHECKABLE:
-            return UNKNOWN
         layers = variables.layers(state, node, step.bundle, role=plans.role_of(job, node), job=job)
 
         def compiled() -> bytes:
-            return compile_check(
+            return compile_preview(
                 bundle,
                 step.component,
                 step.verb,
@@ -38,10 +33,6 @@ class BundlePreviews:
 
         try:
             async with self._compiling:
-                check = await asyncio.to_thread(compiled)
+                return await asyncio.to_thread(compiled)
         except RenderError as error:
             raise CannotPrepare(str(error)) from error
-        return (
-            b"if (\n%b\n) >/dev/null 2>&1; then echo hamgr: unchanged; else echo hamgr: would change; fi"
-            % check
-        )
