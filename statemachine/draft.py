@@ -147,20 +147,21 @@ class Draft:
 
     def finish(self, *, requests: Requests) -> State:
         """Return the next state, with the memory of requests given."""
-        events, base = self.before.events, self.before.event_base
+        recent, base = self.before.events, self.before.event_base
         if self._events:
-            recent = events if isinstance(events, Recent) else Recent(events)
-            events = recent = recent.followed_by(self._events)
-            if len(recent) > EVENTS_MAX:
-                base = recent[len(recent) - EVENTS_MAX - 1].index
-                events = recent.newest(EVENTS_MAX)
+            kept = recent if isinstance(recent, Recent) else Recent(recent)
+            kept = kept.followed_by(self._events)
+            if len(kept) > EVENTS_MAX:
+                base = kept[len(kept) - EVENTS_MAX - 1].index
+                kept = kept.newest(EVENTS_MAX)
+            recent = cast("tuple[Event, ...]", kept)  # it is equal to the tuple, and its slices are some
         return replace(
             self.before,
             index=self.index,
             nodes=self.nodes,
             jobs=self.jobs,
             running=self.running,
-            events=events,
+            events=recent,
             event_base=base,
             requests=requests,
             **self._changed,
