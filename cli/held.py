@@ -44,7 +44,7 @@ def hold_lines(job: Job) -> list[str]:
     """Return what holds a job, each followed by the way out."""
     lines: list[str] = []
     for hold in job["holds"]:
-        until = f" (until {clock(hold['until'])})" if hold["until"] else ""
+        until = f" (until {clock(hold['until'])})" if (hold["until"] or 0) > hold["since"] else ""
         who = f" by {clean(hold['actor'])}" if hold["kind"] == "paused" and hold["actor"] else ""
         lines.append(f"held: {clean(hold['kind'])}{who}: {clean(hold['reason'])}{until}")
         if hold["way_out"]:

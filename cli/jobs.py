@@ -35,7 +35,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     if plan["bundle"]:
         lines[0] += f" with bundle {short(plan['bundle'])}"
     lines += move_lines(plan)
-    canaries = plan["nodes"][: plan["canary"]]
+    canaries = plan["nodes"][: plan.get("canary", 0)]
     for number, wave in enumerate(plan["waves"], start=1):
         lines.append(f"  wave {number}{' (canary)' if wave[0] in canaries else ''}: {few(wave)}")
     for group in plan["work"]:
@@ -63,7 +63,7 @@ def move_lines(plan: Mapping[str, Any]) -> list[str]:
         f"  {move['nodes']} from bundle {short(move['from'])} to {short(move['to'])}"
         if move["from"] != move["to"]
         else f"  {move['nodes']} with bundle {short(move['to'])}, which they have"
-        for move in plan["moves"]
+        for move in plan.get("moves", ())
         if move["from"]
     ]
 

@@ -93,7 +93,7 @@ def of_hold(job: Job, hold: Hold) -> Cause:
         kind=CauseKind.HOLD,
         message=message,
         since=hold.since,
-        until=hold.until,
+        until=hold.until if hold.until and hold.until > hold.since else None,
         way_out=way_out(job, hold),
     )
 
@@ -194,6 +194,11 @@ def came_from(state: State, job_id: JobId) -> list[Cause]:
         if other.revert_of == job_id:
             found.append(f"{other.id}, {other.state}, brings back what it changed")
     return [Cause(kind=CauseKind.FOLLOWED, message=message) for message in found[:LISTED_MAX]]
+
+
+def a(job: Job) -> str:
+    """Return a job's name and kind, as `j-3, an upgrade`."""
+    return f"{job.id}, {'an' if job.kind[0] in 'aeiou' else 'a'} {job.kind}"
 
 
 def spell(seconds: float) -> str:

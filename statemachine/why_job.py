@@ -14,6 +14,7 @@ from statemachine.reasons import (
     LISTED_MAX,
     Cause,
     CauseKind,
+    a,
     at_work,
     came_from,
     names,
@@ -24,6 +25,7 @@ from statemachine.rollout import OnFailure
 from statemachine.words import JobId, JobKind, JobState, NodeName, TaskState
 
 LOOKED_AT_MAX = 500
+READY = "nothing is in the way, and the leader has not begun yet"
 
 
 def why_job(state: State, job: Job, now: float) -> list[Cause]:
@@ -38,6 +40,7 @@ def why_job(state: State, job: Job, now: float) -> list[Cause]:
         *_stopped(job),
         *(_underway(state, job, now) if job.state is JobState.RUNNING else ()),
         *_failed(job),
+        *_again(state, job, now),
         *_untouched(job, TaskState.SKIPPED, CauseKind.SKIPPED),
         *_untouched(job, TaskState.CANCELLED, CauseKind.CANCELLED),
         *came_from(state, job.id),
@@ -51,7 +54,7 @@ def _headline(job: Job) -> Cause:
     size += "" if len(job.tasks) == 1 else "es" if job.kind is JobKind.DISCOVER else "s"
     lost = ""
     if job.max_failed is not None and job.state is JobState.RUNNING:
-        lost = f"; {counts[TaskState.FAILED] - job.forgiven} of at most {job.max_failed} failed"
+        lost = f"; {counts[TaskState.FAILED] - job.forgiven} of {job.max_failed} allowed failures"
     return Cause(
         kind=CauseKind.STATE,
         message=f"{job.id}, {job.kind} of {size}, "
@@ -86,7 +89,8 @@ def _underway(state: State, job: Job, now: float) -> Iterator[Cause]:
             yield Cause(kind=CauseKind.QUEUE, message=f"{waiting} wait for that")
         return
     yield from _waiting(state, job, queued, now)
-    if wave and (later := sum(task.wave > wave[0].wave for task in job.tasks.values())):
+    queued = [task for task in job.tasks.values() if task.state is TaskState.QUEUED]
+    if wave and (later := sum(task.wave > wave[0].wave for task in queued)):
         last = max(task.wave for task in job.tasks.values())
         yield Cause(
             kind=CauseKind.QUEUE,
@@ -131,7 +135,7 @@ def _locked(state: State, holder: Job, nodes: list[NodeName], now: float) -> Cau
     doing = at_work(state, holder, holder.tasks[nodes[0]], now)
     return Cause(
         kind=CauseKind.LOCK,
-        message=f"{names(nodes)}: locked by {holder.id}, a {holder.kind}; there {doing.message}",
+        message=f"{names(nodes)}: locked by {a(holder)}; there {doing.message}",
         since=doing.since,
         way_out=f"hamgr why {holder.id}",
     )
@@ -149,7 +153,7 @@ def _ready(state: State, job: Job, nodes: list[NodeName]) -> Iterator[Cause]:
         if taken:
             yield Cause(
                 kind=CauseKind.QUEUE,
-                message=f"{names(taken)}: {other_id}, a {other.kind}, goes first (priority {other.priority})",
+                message=f"{names(taken)}: {a(other)}, goes first (priority {other.priority})",
                 way_out=f"hamgr why {other_id}",
             )
         for name in taken:
@@ -157,7 +161,7 @@ def _ready(state: State, job: Job, nodes: list[NodeName]) -> Iterator[Cause]:
     if left:
         yield Cause(
             kind=CauseKind.READY,
-            message=f"{names(list(left))}: nothing is in the way, and the leader has not begun yet",
+            message=f"{names(list(left))}: {READY}",
             way_out="hamgr status, if it stays so",
         )
 
@@ -167,11 +171,27 @@ def _failed(job: Job) -> Iterator[Cause]:
     yield from (of_failure(job, task) for task in failed[:LISTED_MAX])
     if len(failed) > LISTED_MAX:
         yield Cause(kind=CauseKind.FAILED, message=f"{len(failed) - LISTED_MAX} more failed")
-    if failed and job.state is not JobState.RUNNING and job.kind is not JobKind.DISCOVER:
+
+
+def _again(state: State, job: Job, now: float) -> Iterator[Cause]:
+    """Yield how many of the failed nodes of an ended job could be tried again as they are now."""
+    if job.state is JobState.RUNNING or job.kind is JobKind.DISCOVER:
+        return
+    tasks = [task for task in job.tasks.values() if task.node in state.nodes]
+    failed = [task for task in tasks if task.state is TaskState.FAILED]
+    unfit = {task.node for task in failed if blocking.unfit(state, job, task, now)}
+    if failed and not unfit:
         yield Cause(
             kind=CauseKind.FAILED,
-            message=f"{len(failed)} can be tried again",
+            message=f"{'all' if len(failed) > 1 else 'it'} can be tried again",
             way_out=f"hamgr job retry {job.id}",
+        )
+    elif unfit:
+        first = next(task for task in failed if task.node in unfit)
+        yield Cause(
+            kind=CauseKind.FAILED,
+            message=f"{first.node} cannot be tried again now: {blocking.unfit(state, job, first, now)}",
+            way_out=f"hamgr why {first.node}",
         )
 
 
@@ -187,15 +207,11 @@ def _untouched(job: Job, state: TaskState, kind: CauseKind) -> Iterator[Cause]:
         yield Cause(kind=kind, message=f"{names(nodes)} {was} {state}{why}")
 
 
-def why_queued(state: State, job: Job, task: Task) -> str:
-    """Return in a few words why a queued task has not begun."""
+def why_queued(state: State, job: Job, task: Task, counts: Counts) -> str:
+    """Return in a few words what is in the way of a queued task; empty when nothing is."""
     if job.holds:
         return of_hold(job, job.holds[0]).message
     wave = waves.open_wave(job)
     if wave and wave[0].wave != task.wave:
         return f"its wave, {task.wave + 1}, comes after wave {wave[0].wave + 1}"
-    waits = blocking.waits_for(state, job, task, Counts(state))
-    if waits:
-        return "; ".join(wait.message for wait in waits)
-    ahead = [cause.message for cause in _ready(state, job, [task.node]) if cause.kind is CauseKind.QUEUE]
-    return ahead[0] if ahead else "nothing is in the way, and the leader has not begun yet"
+    return "; ".join(wait.message for wait in blocking.waits_for(state, job, task, counts))

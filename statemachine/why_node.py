@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from statemachine import inventory, lifecycle, requirements, work
+from statemachine.blocking import Counts
 from statemachine.lifecycle import FORGETTABLE, IN_SERVICE, OPERATOR_TRIGGERS
 from statemachine.model import Job, Node, Result, State
-from statemachine.reasons import LISTED_MAX, Cause, CauseKind, at_work, last_failure
+from statemachine.reasons import LISTED_MAX, Cause, CauseKind, a, at_work, last_failure
 from statemachine.tasks import describe
-from statemachine.why_job import why_queued
-from statemachine.words import Health, Phase, Presence, Status, TaskState
+from statemachine.why_job import READY, why_queued
+from statemachine.words import Health, JobKind, Phase, Presence, Status, TaskState
 
 PROOFS = tuple(f"{phase}." for phase in (Phase.VERIFY, Phase.SOAK, Phase.REVERIFY))
 DIGITS = 12
@@ -72,7 +73,7 @@ def _output(results: tuple[Result, ...]) -> str:
 
 
 def _presence(node: Node) -> Iterator[Cause]:
-    if node.presence is not Presence.REACHABLE:
+    if node.presence is not Presence.REACHABLE and node.status is not Status.NEW:
         lost = node.presence is Presence.UNREACHABLE
         yield Cause(
             kind=CauseKind.PRESENCE,
@@ -103,7 +104,7 @@ def _lock(state: State, node: Node, now: float) -> Iterator[Cause]:
     doing = at_work(state, job, task, now)
     yield Cause(
         kind=CauseKind.LOCK,
-        message=f"{job.id}, a {job.kind}, is at work on it: {doing.message}",
+        message=f"{a(job)}, is at work on it: {doing.message}",
         since=doing.since,
         until=doing.until,
         way_out=f"hamgr job log {job.id} --node {node.name} -f",
@@ -115,6 +116,8 @@ def _error(state: State, node: Node) -> Iterator[Cause]:
     if not node.error or node.status is Status.QUARANTINED:
         return
     failed = last_failure(state, node.name)
+    if failed is not None and failed[0].kind is JobKind.VERIFY and node.health is Health.DRIFTED:
+        return  # its health says the same
     yield Cause(
         kind=CauseKind.FAILED,
         message=f"the last operation on it failed: {node.error}"
@@ -129,6 +132,8 @@ def _health(state: State, node: Node) -> Iterator[Cause]:
     if node.status not in IN_SERVICE or node.health is Health.VERIFIED:
         return
     if node.health is Health.UNKNOWN:
+        if node.presence is Presence.UNREACHABLE:
+            return  # nobody could verify it, and why has been told
         yield Cause(
             kind=CauseKind.HEALTH,
             message="its health is not known: nothing has verified it as it is now",
@@ -199,17 +204,24 @@ def _short(digest: str) -> str:
 
 
 def _queue(state: State, node: Node) -> Iterator[Cause]:
+    """Yield which jobs are to begin on the node, in the order in which they get it."""
     waiting = [
         state.jobs[job_id]
         for job_id in work.by_priority(state)
         if node.name in state.jobs[job_id].tasks
         and state.jobs[job_id].tasks[node.name].state is TaskState.QUEUED
     ]
+    counts = Counts(state)
+    first: Job | None = None
     for job in waiting[:LISTED_MAX]:
-        why = why_queued(state, job, job.tasks[node.name])
+        why = why_queued(state, job, job.tasks[node.name], counts)
+        if not why and first is not None:
+            why = f"{a(first)}, goes first (priority {first.priority})"
+        elif not why:
+            first, why = job, READY
         yield Cause(
             kind=CauseKind.QUEUE,
-            message=f"{job.id}, a {job.kind} of priority {job.priority}, is to begin on it: {why}",
+            message=f"{a(job)} of priority {job.priority}, is to begin on it: {why}",
             since=job.submitted_at,
             way_out=f"hamgr why {job.id}",
         )
