@@ -119,8 +119,8 @@ class LogKeeper:
                 await self._ask_peers()
                 self._term = leadership.term
             await self._take_recent(found)
-            self._dispatch(group, state)
-        await self._flush()
+            if await self._flush():
+                self._dispatch(group, state)
 
     async def _take_recent(self, found: Sequence[Attempt]) -> None:
         """Keep what came back with the attempts themselves; no node is called for that."""
@@ -223,7 +223,7 @@ class LogKeeper:
         """Have what was added on the disk; False when it could not be."""
         for attempt in await self._shelf.flush(self._now()):
             self._ledger.settle(attempt)
-        return not self._shelf.failure
+        return self._shelf.usable(self._now())
 
     async def _rest(self, version: int) -> None:
         """Sleep until the state changed, a node was read or something is to be tried again; then rest."""

@@ -35,6 +35,7 @@ class Shelf:
         self._failure_pause_s = failure_pause_s
         self._gathered: dict[Attempt, bytes] = {}
         self._gathered_bytes = 0
+        self._writing: dict[Attempt, bytes] = {}
         self._opened = False
         self._flushing = asyncio.Lock()
         self.failure = ""
@@ -61,7 +62,7 @@ class Shelf:
         return not self.failure or now >= self.retry_at
 
     def settled(self, attempt: Attempt) -> bool:
-        return attempt in self._gathered or self._store.settled(attempt)
+        return attempt in self._gathered or attempt in self._writing or self._store.settled(attempt)
 
     async def get(self, attempt: Attempt) -> Kept | None:
         """Return what is stored; None when there is nothing that can be believed."""
@@ -99,24 +100,28 @@ class Shelf:
     async def flush(self, now: float) -> list[Attempt]:
         """Write what was gathered; return what is on the disk now, and drop what cannot be."""
         async with self._flushing:
-            gathered, self._gathered, self._gathered_bytes = self._gathered, {}, 0
-            by_job: dict[str, dict[Attempt, bytes]] = defaultdict(dict)
-            for attempt, record in gathered.items():
-                by_job[attempt.job][attempt] = record
-            written: list[Attempt] = []
-            if not self._opened:
-                await self.open(now)
-            if not self._opened:
-                return []
-            for job, stored in by_job.items():
-                try:
-                    await asyncio.to_thread(self._store.put, job, stored)
-                except StoreUnusable as error:
-                    self._fail(error, now)
-                    break
-                written += stored
-                self._recover()
-            return written
+            self._writing, self._gathered, self._gathered_bytes = self._gathered, {}, 0
+            try:
+                return await self._write(now)
+            finally:
+                self._writing = {}
+
+    async def _write(self, now: float) -> list[Attempt]:
+        if not self._opened:
+            await self.open(now)
+        by_job: dict[str, dict[Attempt, bytes]] = defaultdict(dict)
+        for attempt, record in self._writing.items():
+            by_job[attempt.job][attempt] = record
+        written: list[Attempt] = []
+        for job, stored in by_job.items() if self._opened else ():
+            try:
+                await asyncio.to_thread(self._store.put, job, stored)
+            except StoreUnusable as error:
+                self._fail(error, now)
+                break
+            written += stored
+            self._recover()
+        return written
 
     def _fail(self, error: StoreUnusable, now: float) -> None:
         if not self.failure:
