@@ -6,7 +6,7 @@ that is broken.
 
 from collections.abc import Callable
 
-from statemachine import blocking, inventory, plans, requirements, rollout, targets
+from statemachine import blocking, debts, inventory, plans, requirements, rollout, targets
 from statemachine.blocking import ALLOWED
 from statemachine.commands import SubmitJob
 from statemachine.draft import Draft
@@ -110,8 +110,9 @@ def not_now(draft: Draft, command: SubmitJob, nodes: list[Node]) -> Rejected | N
         or refuse(
             Reason.UNREACHABLE,
             lambda n: f"is unreachable: {n.presence_reason}",
-            lambda n: n.presence is Presence.UNREACHABLE,
-            "bring it back and run `hamgr discover ADDRESS`, or leave it out",
+            lambda n: n.presence is Presence.UNREACHABLE and not debts.asked(command),
+            "bring it back and run `hamgr discover ADDRESS`, or leave it out"
+            + (", or let it owe this: --offline owe" if command.kind is JobKind.UPGRADE else ""),
         )
     )
 

@@ -8,7 +8,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from statemachine import inventory, lifecycle, requirements
+from statemachine import debts, inventory, lifecycle, requirements
 from statemachine.lifecycle import Trigger
 from statemachine.model import Job, Node, State, Task
 from statemachine.plans import role_of, wanted_bundle
@@ -96,6 +96,8 @@ def unfit(state: State, job: Job, task: Task, at: float) -> str:
         bundle = state.bundles.get(wanted_bundle(job, task))
         if bundle is None or role_of(job, node) not in bundle.manifest.roles:
             return f"the bundle has no role {role_of(job, node) or '(none)'}"
+    if job.owes and debts.is_offline(node):
+        return f"{debts.SKIPPED}: {node.presence_reason or 'it cannot be reached'}"
     return ""
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.rollout import Rollout
-from statemachine.words import Digest, JobId, JobKind, NodeName, Presence, RequestId, Scalar, Value
+from statemachine.words import Digest, JobId, JobKind, NodeName, Offline, Presence, RequestId, Scalar, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +104,21 @@ class ReportPresence(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PayDebt(_Command):
+    """Have a node that is back do what it owes, by a job of its own."""
+
+    node: NodeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgiveDebt(_Command):
+    """Let a node serve although it owes something."""
+
+    node: NodeName
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetGlobals(_Command):
     """Merge into the global variables; null removes a key."""
 
@@ -132,6 +147,7 @@ class SubmitJob(_Command):
         max_failed: None takes the kind's own rule: an upgrade stops at the first failure, the others go on.
         priority: -100 to 100; of two jobs that want a node, the higher one is first.
         plan: The hash of a recorded plan, which says everything but the reason.
+        offline: What becomes of nodes that cannot be reached; only an upgrade can be owed.
         task_deadline_s: After so long no task begins or repeats a step, but for its undo; 0 for never.
     """
 
@@ -148,6 +164,7 @@ class SubmitJob(_Command):
     priority: int = 0
     plan: str = ""
     task_deadline_s: float = 0.0
+    offline: Offline = Offline.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +348,8 @@ Command: TypeAlias = (
     | ExpireMaintenance
     | ForgetNode
     | ReportPresence
+    | PayDebt
+    | ForgiveDebt
     | SetGlobals
     | CommitBundle
     | SubmitJob

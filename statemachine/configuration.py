@@ -76,6 +76,7 @@ def _make_room(bundles: dict[Digest, Bundle], state: State) -> None:
     """Drop the oldest bundles that no node, running job or `current_bundle` needs, until one more fits."""
     used = {state.current_bundle}
     used |= {digest for node in state.nodes.values() for digest in (node.bundle, node.last_good)}
+    used |= {node.debt.bundle for node in state.nodes.values() if node.debt is not None}
     for job in (state.jobs[job] for job in state.running):
         used |= {job.bundle}
         used |= {digest for task in job.tasks.values() for digest in (task.bundle, task.bundle_before)}

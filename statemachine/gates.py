@@ -64,14 +64,14 @@ def canaries(job: Job) -> list[Task]:
 def judge(draft: Draft, job_id: JobId) -> None:
     """Draw the conclusions from how tasks ended: too many failures, or canaries that are done."""
     job = draft.jobs[job_id]
-    if not job.failing and (why := _over_budget(job)):
+    if not job.failing and (why := over_budget(job)):
         fail(draft, job_id, HoldKind.FAILURES, why)
         job = draft.jobs[job_id]
     if job.rollout.canary and not job.promoted and not job.failing:
         _judge_canaries(draft, job)
 
 
-def _over_budget(job: Job) -> str:
+def over_budget(job: Job) -> str:
     """Return why the job has to stop; empty while it is within its budget."""
     failed = [task.node for task in job.tasks.values() if task.state is TaskState.FAILED]
     if len(failed) <= job.forgiven:
@@ -100,11 +100,13 @@ def _judge_canaries(draft: Draft, job: Job) -> None:
     first = canaries(job)
     if any(task.state not in TASK_ENDED for task in first):
         return
-    if job.rollout.promotion is Promotion.AUTOMATIC:
+    well = any(task.state is TaskState.SUCCEEDED for task in first)
+    if job.rollout.promotion is Promotion.AUTOMATIC and well:
         draft.put_job(replace(job, promoted=True))
         draft.event("job.promoted", job.id, f"{len(first)} canaries are well", job=job.id)
     elif not held(job, HoldKind.CANARY) and len(first) < len(job.tasks):
-        hold(draft, job.id, HoldKind.CANARY, f"{len(first)} canaries are done and wait for promotion")
+        says = "are done and wait for promotion" if well else "were tried and none of them is well"
+        hold(draft, job.id, HoldKind.CANARY, f"{len(first)} canaries {says}")
 
 
 def review_due(job: Job) -> float | None:

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import msgpack
 
-from statemachine import codec, variables
+from statemachine import codec, debts, variables
 from statemachine.commands import SubmitJob
 from statemachine.copying import replace
 from statemachine.model import Node, State
-from statemachine.words import Digest, NodeName, RequestId
+from statemachine.words import Digest, NodeName, Offline, RequestId
 
 FORMAT = 1
 """Of what hashes are made of; raised when a part is added, so that old plans are made anew."""
@@ -104,7 +104,15 @@ def plan_hash(request: SubmitJob, nodes: Mapping[NodeName, bytes], *, needs_appr
 def fixed(request: SubmitJob, nodes: tuple[NodeName, ...], bundle: Digest) -> SubmitJob:
     """Return `request` as a plan keeps it: with its nodes and bundle by name, and without its stamps."""
     return replace(
-        request, request_id=RequestId(""), at=0.0, actor="", nodes=nodes, selector="", bundle=bundle, plan=""
+        request,
+        request_id=RequestId(""),
+        at=0.0,
+        actor="",
+        nodes=nodes,
+        selector="",
+        bundle=bundle,
+        plan="",
+        offline=Offline.OWE if debts.asked(request) else request.offline,
     )
 
 

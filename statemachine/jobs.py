@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from statemachine import admission, gates, inventory, requirements, waves
+from statemachine import admission, debts, gates, inventory, requirements, waves
 from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
 from statemachine.draft import Draft
 from statemachine.manifest import Manifest
@@ -35,7 +35,12 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         draft, command, nodes, bundle
     ):
         return refusal
+    owes = debts.asked(command)
+    if refusal := debts.bad_offline(command):
+        return refusal
     ordered = _in_order(draft, command, nodes, bundle)
+    if owes:
+        ordered.sort(key=debts.is_offline)  # those that are there first: canaries have to be among them
     parallel = _parallel(command, len(ordered))
     job = Job(
         id=draft.next_job_id(),
@@ -55,6 +60,7 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         progressed_at=command.at,
         plan=command.plan,
         task_deadline_s=command.task_deadline_s,
+        owes=owes,
     )
     return waves.take_up(draft, job)
 

@@ -19,6 +19,7 @@ from statemachine import (
     inventory,
     jobs,
     maintenance,
+    payments,
     requests,
     tasks,
     waves,
@@ -36,8 +37,10 @@ from statemachine.commands import (
     ExpireMaintenance,
     FinishAttempt,
     ForgetNode,
+    ForgiveDebt,
     FoundCluster,
     PauseJob,
+    PayDebt,
     PromoteJob,
     RecordPlan,
     ReportPresence,
@@ -119,6 +122,10 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return _then_settle(draft, inventory.forget_node(draft, command))
         case ReportPresence():
             return _then_settle(draft, inventory.report_presence(draft, command))
+        case PayDebt():
+            return payments.pay_debt(draft, command)
+        case ForgiveDebt():
+            return _then_settle(draft, payments.forgive_debt(draft, command))
         case SetGlobals():
             return configuration.set_globals(draft, command)
         case CommitBundle():
@@ -175,4 +182,6 @@ def _service_changed(draft: Draft) -> bool:
 
 def _service(nodes: Mapping[NodeName, Node], name: NodeName) -> tuple[object, ...]:
     node = nodes.get(name)
-    return (node.status, node.maintenance, node.role, node.bundle, node.presence, node.job) if node else ()
+    if node is None:
+        return ()
+    return node.status, node.maintenance, node.role, node.bundle, node.presence, node.job, node.debt is None

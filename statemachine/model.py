@@ -91,6 +91,34 @@ class Maintenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Debt:
+    """An upgrade that a node missed because nobody could reach it.
+
+    Attributes:
+        job: The job that went on without it.
+        bundle: What it was to bring the node to.
+        variables: The request's layer of variables.
+        rollout: What of the strategy holds for one node: windows, health, minimums.
+        error: Why paying it failed; it is not tried again then until an operator says so.
+        paid_by: The newest job that pays it.
+        tries: How often a payment found the node silent again.
+        not_before: No payment earlier than this, in Unix seconds.
+    """
+
+    job: JobId
+    bundle: Digest
+    since: float
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    rollout: Rollout = field(default_factory=Rollout)
+    priority: int = 0
+    actor: str = ""
+    error: str = ""
+    paid_by: JobId = JobId("")
+    tries: int = 0
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A managed machine.
 
@@ -104,6 +132,7 @@ class Node:
         returns_to: The status that a failed upgrade gives back.
         variables: The node's own layer of variables.
         error: Why the last operation failed; empty after one that did not.
+        debt: What it missed while it could not be reached; others do not lean on it until that is done.
         index: Log index of the last change (the API's ETag).
     """
 
@@ -126,6 +155,7 @@ class Node:
     returns_to: Status | None = None
     error: str = ""
     maintenance: Maintenance | None = None
+    debt: Debt | None = None
     seen_at: float = 0.0
     history: tuple[Transition, ...] = ()
     index: int = 0
@@ -223,6 +253,7 @@ class Job:
         retry_of: The job whose failed nodes this one tries again.
         revert_of: The job that this one undoes.
         plan: The hash of the plan that it was begun from; empty when there was none.
+        owes: Nodes that cannot be reached when their turn comes are skipped, and owe what they missed.
         task_deadline_s: How long a task may take until its undo begins, from its first claim; 0 for no limit.
         tasks: By node, in the order of the waves. A discover job's are keyed by `address:port`.
         endpoints: What a discover job probes, by task.
@@ -262,6 +293,7 @@ class Job:
     revert_of: JobId = JobId("")
     plan: str = ""
     task_deadline_s: float = 0.0
+    owes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

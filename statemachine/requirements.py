@@ -143,7 +143,7 @@ def waits_to_leave(state: State, present: Census, node: Node) -> list[str]:
 
 
 def at_work(state: State) -> Census:
-    """Count the nodes that do their role's work now: in service, within reach and not in maintenance."""
+    """Count the nodes that do their role's work now: in service, in reach, not set aside, owing nothing."""
     return Counter(
         Member(role=node.role, bundle=node.bundle) for node in state.nodes.values() if serves(node)
     )
@@ -152,7 +152,10 @@ def at_work(state: State) -> Census:
 def serves(node: Node) -> bool:
     """Return whether others can lean on `node` now."""
     return (
-        node.status in IN_SERVICE and node.presence is not Presence.UNREACHABLE and node.maintenance is None
+        node.status in IN_SERVICE
+        and node.presence is not Presence.UNREACHABLE
+        and node.maintenance is None
+        and node.debt is None
     )
 
 
@@ -184,7 +187,7 @@ def refusal_of_stops(state: State, nodes: Iterable[Node]) -> list[str]:
 
 def refusal_of_rest(state: State, gone: Iterable[NodeName]) -> list[str]:
     """Return what would be missing while the nodes `gone` rest together, and those that rest already do."""
-    resting = {name for name, node in state.nodes.items() if node.maintenance is not None}
+    resting = {name for name, node in state.nodes.items() if node.maintenance or node.debt}
     before = census(state, without=resting)
     return _worsened(breaches(state, before), breaches(state, census(state, without=resting.union(gone))))
 

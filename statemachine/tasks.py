@@ -321,6 +321,8 @@ def _out_of_reach(draft: Draft, job: Job, task: Task, result: Result, *, launche
     if task.touched:
         unknown = f"; whether {result.step} finished is unknown" if launched else ""
         undo.quarantine(draft, job, task, f"{why}{unknown}")
+    elif job.owes and result.ending is Ending.UNREACHABLE and not task.cancel:
+        undo.skip(draft, job, task, why)
     else:
         undo.fail_phase(draft, job, task, why)
 

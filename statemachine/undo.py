@@ -8,7 +8,7 @@
 
 from dataclasses import replace
 
-from statemachine import maintenance, plans, waves
+from statemachine import debts, maintenance, plans, waves
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, Task
@@ -45,6 +45,8 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
         bundle = plans.wanted_bundle(job, task)
         node = replace(node, role=plans.role_of(job, node), bundle=bundle, last_good=bundle)
         node = _judge(draft, node, Health.VERIFIED, job)
+    if job.kind not in plans.KEEP_STATUS:
+        node = debts.paid(draft, node, job)
     draft.put_node(replace(node, error="", returns_to=None))
     waves.end_task(draft, job.id, task, TaskState.SUCCEEDED)
 
@@ -110,7 +112,20 @@ def task_node(draft: Draft, task: Task) -> Node:
     return draft.nodes[task.node]
 
 
+def skip(draft: Draft, job: Job, task: Task, why: str) -> None:
+    """End a task whose node was not touched and cannot be reached; it owes what it missed."""
+    node = _returned(draft, job, task, why)
+    draft.put_node(replace(node, returns_to=None))
+    debts.owe(draft, node.name, job)
+    waves.end_task(draft, job.id, task, TaskState.SKIPPED, f"{debts.SKIPPED}: {why}")
+
+
 def _give_back(draft: Draft, job: Job, task: Task, why: str) -> None:
+    _end(draft, job, task, _returned(draft, job, task, why), why)
+
+
+def _returned(draft: Draft, job: Job, task: Task, why: str) -> Node:
+    """Return the node of a task that did nothing, as it was before."""
     node = task_node(draft, task)
     before = node.returns_to or node.status
     if job.kind is JobKind.DRAIN:
@@ -119,7 +134,7 @@ def _give_back(draft: Draft, job: Job, task: Task, why: str) -> None:
         node = draft.move(
             node.name, _GIVES_BACK[before], job=job.id, reason=f"{why}; the node was not touched"
         )
-    _end(draft, job, task, node, why)
+    return node
 
 
 def _end(draft: Draft, job: Job, task: Task, node: Node, why: str) -> None:

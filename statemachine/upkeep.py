@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from statemachine import debts
 from statemachine.model import State
 from statemachine.words import NodeName
 
@@ -20,7 +21,12 @@ class CordonDue:
     at: float
 
 
-Duty: TypeAlias = CordonDue
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebtsDue:
+    """There are nodes that owe something and could pay it, as soon as they can be reached and may."""
+
+
+Duty: TypeAlias = CordonDue | DebtsDue
 
 
 def duties(state: State) -> tuple[Duty, ...]:
@@ -39,3 +45,5 @@ def _duties(state: State) -> Iterator[Duty]:
     )
     if cordon is not None:
         yield CordonDue(at=cordon[0], node=cordon[1])
+    if any(node.debt is not None and debts.collectable(state, node) for node in state.nodes.values()):
+        yield DebtsDue()

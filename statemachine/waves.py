@@ -9,7 +9,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from statemachine import blocking, gates, reverts
+from statemachine import blocking, debts, gates, reverts
 from statemachine.blocking import Counts
 from statemachine.draft import Draft
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, State, Task
@@ -68,6 +68,8 @@ def startable(state: State, job: Job) -> Iterator[Task]:
 
 def take_up(draft: Draft, job: Job) -> Accepted:
     """Add a new job to those that run."""
+    if job.revert_of:
+        debts.void(draft, job.revert_of, f"{job.revert_of} is reverted")
     draft.put_job(job)
     draft.running = (*draft.running, job.id)
     draft.event("job.submitted", job.id, f"{job.kind} of {len(job.tasks)}", job=job.id)
@@ -88,11 +90,14 @@ def settle(draft: Draft, job_id: JobId) -> None:
             _end(draft, job)
             return
         skipped = _stopped(job)
+        owes = job.owes and not skipped
         if not skipped and job.kind is not JobKind.DISCOVER:
             skipped = _unfit(draft, job, wave) or _hopeless(draft, job, wave)
         if not skipped:
             return
         for task, reason in skipped:
+            if owes and (node := draft.nodes.get(task.node)) and debts.is_offline(node):
+                debts.owe(draft, node.name, job)
             end_task(draft, job_id, task, TaskState.SKIPPED, reason)
 
 
@@ -104,9 +109,14 @@ def end_task(draft: Draft, job_id: JobId, task: Task, state: TaskState, error: s
     if job.rollout.progress_deadline_s:
         draft.put_job(replace(job, progressed_at=draft.at))
     node = draft.nodes.get(task.node)
-    if node is not None and node.job == job_id:
-        draft.put_node(replace(node, job=JobId("")))
+    if node is not None and (node.job == job_id or debts.pays(node, job_id)):
+        draft.put_node(replace(debts.ended(node, job_id, state, error), job=_freed(node, job_id)))
     draft.event("task.ended", task.node, f"{state}{': ' + error if error else ''}", job=job_id)
+
+
+def _freed(node: Node, job_id: JobId) -> JobId:
+    """Return the lock of `node` without that of `job_id`."""
+    return JobId("") if node.job == job_id else node.job
 
 
 def _stopped(job: Job) -> list[tuple[Task, str]]:
@@ -151,6 +161,8 @@ def _end(draft: Draft, job: Job) -> None:
     bad = [f"{task.node}: {task.error}" for task in job.tasks.values() if task.error]
     error = "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
     draft.end_job(replace(job, state=result, ended_at=draft.at, error=error, holds=()))
+    if job.owes and (job.failing or gates.over_budget(job) or result is JobState.CANCELLED):
+        debts.void(draft, job.id, f"{job.id} went no further")
     if job.failing and job.rollout.on_failure is OnFailure.REVERT and result is not JobState.CANCELLED:
         back = reverts.revert_of(draft, job, reason=f"reverts {job.id} after {job.failing}")
         if isinstance(back, str):

@@ -66,6 +66,16 @@ class JobKind(StrEnum):
     """Give a node its load back, prove that it works, and lift the cordon."""
 
 
+class Offline(StrEnum):
+    """What a job does with nodes that cannot be reached."""
+
+    AUTO = "auto"
+    """Refuse those that are named; those that were only selected owe an upgrade."""
+    REFUSE = "refuse"
+    OWE = "owe"
+    """Go on without them; what they missed is done when they are back, before they count again."""
+
+
 class JobState(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
