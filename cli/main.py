@@ -19,6 +19,8 @@ COMMANDS = {
     "node": ("cli.commands.node:node", "Nodes: ls, show, add, edit, commission, upgrade, verify, ..."),
     "discover": ("cli.commands.discover:discover", "Find machines at addresses."),
     "job": ("cli.commands.job:job", "Jobs: ls, show, watch, log, wait, cancel, pause, promote, revert, ..."),
+    "plan": ("cli.commands.plan:plan", "Plans: what would change where; begun, or approved, by its hash."),
+    "apply": ("cli.commands.plan:apply", "Begin exactly what was planned."),
     "why": ("cli.commands.why:why", "Why a job or a node waits, was refused, or is unhealthy."),
     "replica": ("cli.commands.replica:replica", "Replicas: ls, add, remove, lead."),
     "config": ("cli.commands.config:config", "Configuration bundles: push, ls, show, export."),

@@ -32,6 +32,11 @@ def replicas(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -
     return _complete(ctx, "replicas", "/v1/replicas?consistency=stale", "name", incomplete)
 
 
+def plans(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a plan's hash."""
+    return _complete(ctx, "plans", "/v1/plans?consistency=stale", "hash", incomplete)
+
+
 def digests(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a bundle's digest."""
     return _complete(ctx, "bundles", "/v1/bundles?consistency=stale", "digest", incomplete)

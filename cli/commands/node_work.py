@@ -1,7 +1,7 @@
 """hamgr node commission, upgrade, rollback, verify, decommission: jobs on nodes."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -9,6 +9,9 @@ from cli import jobs, names, rollouts
 from cli.exits import CliError, Exit
 from cli.options import Leaf, client, confirm, node_names, settings, variables, yes_option
 from cli.output import clean, note, short
+
+if TYPE_CHECKING:
+    from cli.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,8 +39,8 @@ def _job_options(function: F) -> F:
         click.option("-l", "--selector", default="", help="The nodes, e.g. role=web,rack=r1."),
         click.option("--all", "every", is_flag=True, help="Every node."),
         click.option("--reason", default="", help="Kept with the job."),
-        click.option("--dry-run", is_flag=True, help="Only say what would be done."),
-        click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 if there is work."),
+        click.option("--dry-run", is_flag=True, help="Only look what would change, and say it."),
+        click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 if something would change."),
         click.option("--detach", is_flag=True, help="Do not wait for the end."),
         rollouts.rollout_options,
     )
@@ -60,8 +63,7 @@ def _run(kind: str, given: dict[str, Any], *, yes: bool = True, **more: Any) -> 
     """Build the request from what the command was given, and preview or run it."""
     body = _body(kind, given, **more)
     asked, fmt = client(), settings().output
-    if given["dry_run"]:
-        jobs.end(jobs.show_preview(fmt, jobs.preview(asked, body), exit_code=given["exit_code"]))
+    _look(asked, body, given)
     if kind == "decommission" and not yes:
         plan = jobs.preview(asked, body)
         note(f"This takes {_counted(plan)} out of service: {jobs.few(plan['nodes'])}")
@@ -69,6 +71,21 @@ def _run(kind: str, given: dict[str, Any], *, yes: bool = True, **more: Any) -> 
             note(line)
         _confirm_count(plan)
     jobs.end(jobs.submit(asked, body, fmt, detach=given["detach"]))
+
+
+def _look(asked: "Client", body: dict[str, Any], given: dict[str, Any]) -> None:
+    """Where the command is not to begin anything: show what it would change, and end it.
+
+    `hamgr plan` hands over `plan`, and keeps what is shown so that it can be begun; --dry-run does not.
+    """
+    keep = bool(given.get("plan"))
+    if not keep and not given["dry_run"]:
+        return
+    from cli import planning  # noqa: PLC0415 - only here
+
+    body = {**body, "needs_approval": True} if given.get("needs_approval") else body
+    found = planning.look(asked, body, keep=keep)
+    jobs.end(planning.tell(settings().output, found, exit_code=given["exit_code"]))
 
 
 def _body(kind: str, given: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -172,9 +189,8 @@ def rollback(to: str, *, yes: bool, **given: Any) -> None:
     asked, fmt = client(), settings().output
     digest = whole_digest(asked, to)
     body = _body("upgrade", given, bundle=digest)
+    _look(asked, body, given)
     plan = jobs.preview(asked, body)
-    if given["dry_run"]:
-        jobs.end(jobs.show_preview(fmt, plan, exit_code=given["exit_code"]))
     message = clean(asked.get(f"/v1/bundles/{digest}")["message"])
     note(f"This brings {_counted(plan)} to bundle {short(digest)} ({message or 'without a message'}):")
     for line in jobs.move_lines(plan):

@@ -192,7 +192,7 @@ class FakeLookout:
         return [self._node(state, job, name) for name in job.tasks]
 
     def _node(self, state: State, job: Job, name: NodeName) -> NodeSeen:
-        verdict, diff = self.sees.get(name) or self.sees.get("*") or (Verdict.UNCHANGED, "")
+        verdict, diff = self.sees.get(name) or self.sees.get("*") or (Verdict.WOULD_CHANGE, "")
         error = self.errors.get(name, "")
         steps = [
             Seen(step=step, verdict=Verdict.UNKNOWN, proof=True)

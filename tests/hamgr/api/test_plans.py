@@ -29,7 +29,7 @@ async def planned(server: Server, **more: Any) -> dict[str, Any]:
 
 
 async def test_a_plan_tells_waves_steps_diffs_and_its_hash(bundled: Server) -> None:
-    bundled.lookout.sees = {"w1": (Verdict.WOULD_CHANGE, DIFF), "w2": (Verdict.WOULD_CHANGE, DIFF)}
+    bundled.lookout.sees = {"w3": (Verdict.UNCHANGED, ""), "*": (Verdict.WOULD_CHANGE, DIFF)}
     status, plan, headers = await bundled.call("POST", "/v1/plans", COMMISSION)
     assert (status, headers["Location"]) == (201, f"/v1/plans/{plan['hash']}")
     assert (plan["waves"], plan["nodes"]) == ([["w1", "w2"], ["w3"]], ["w1", "w2", "w3"])
