@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from hamgr.api.parse import CancelBody, GlobalsPatch, JobBody, MaintenanceBody, NodeBody, NodePatch
+from hamgr.api.parse import (
+    CancelBody,
+    GlobalsPatch,
+    JobBody,
+    MaintenanceBody,
+    NodeBody,
+    NodePatch,
+    RetryBody,
+)
 from statemachine import codec
 from tests.hamgr.api import rig
 
@@ -21,6 +29,7 @@ MODELS = {
     ("PATCH", "/v1/globals"): GlobalsPatch,
     ("POST", "/v1/jobs"): JobBody,
     ("POST", "/v1/jobs/j-1:cancel"): CancelBody,
+    ("POST", "/v1/jobs/j-1:retry"): RetryBody,
 }
 WORDS = st.sampled_from(
     ["w1", "w2", "web", "*", "commission", "discover", "verify", "10.0.0.0/30", "", "a\x00"]
