@@ -8,7 +8,9 @@
    node first and recorded afterwards.
 4. An attempt that was announced is adopted even where its script would be another one today, or none (the
    variables changed under it): what counts is what the node has.
-5. What is recorded as cancelled or timed out never begins afterwards: when the node does not know the attempt
+5. While a step restarts the machine, silence and confusion of the node are what was asked for, until the
+   step's time-out is over; nothing is told of it before.
+6. What is recorded as cancelled or timed out never begins afterwards: when the node does not know the attempt
    and an order to start it may still be on its way, nothing is recorded before a newer epoch is on the node.
 """
 
@@ -91,6 +93,19 @@ class NodeCalls:
         self._epoch = epoch
         self._job = job
         self._settings = settings
+        self._away_until_s = 0.0
+
+    def expect_restart(self, due: StepDue, now: float) -> None:
+        """Bear with a node that `due` restarts for what is left of its time-out; with any other as ever.
+
+        Args:
+            now: In Unix seconds, by the clock that announces attempts.
+        """
+        timeout_s = due.step.spec.timeout_s
+        left_s = timeout_s if due.launched_at is None else due.launched_at + timeout_s - now
+        # Another replica's clock may have announced it: never bear it longer than the step may take.
+        left_s = min(left_s, timeout_s) if due.step.spec.reboot else 0.0
+        self._away_until_s = asyncio.get_running_loop().time() + left_s
 
     async def fence(self) -> None:
         """Make the node refuse older epochs, durably."""
@@ -154,9 +169,12 @@ class NodeCalls:
                 last = error
                 ending, deadline_s = Ending.REFUSED, self._settings.busy_deadline_s
             except (Refused, CommandFailed) as error:
-                raise GaveUp(Ending.REFUSED, error.message) from error
+                if loop.time() + pause_s > self._away_until_s:
+                    raise GaveUp(Ending.REFUSED, error.message) from error
+                last = error
+                ending, deadline_s = Ending.REFUSED, 0.0
             began_s = loop.time() if began_s is None else began_s
-            if loop.time() + pause_s - began_s > deadline_s:
+            if loop.time() + pause_s > max(began_s + deadline_s, self._away_until_s):
                 raise GaveUp(ending, last.message) from last
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RETRY_PAUSE_S_MAX)

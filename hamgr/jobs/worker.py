@@ -115,6 +115,7 @@ class TaskWorker:
         )
         try:
             await tools.before_fence(self._node)
+            calls.expect_restart(due, tools.clock.now())
             await calls.fence()
             self._reach("fenced")
             while due is not None:
@@ -157,6 +158,7 @@ class TaskWorker:
         self._reach("announced", due.key)
         if due.stop:
             self.stopping.set()
+        calls.expect_restart(due, tools.clock.now())
         attempt = Attempt(calls=calls, clock=tools.clock, stopping=self._stopping(due))
         result = await attempt.finish(due, script, launched_at)
         self._reach("ended", due.key)
