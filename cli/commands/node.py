@@ -8,7 +8,7 @@ import click
 from cli.exits import CliError, Exit
 from cli.lazy import LazyGroup
 from cli.options import Leaf, client, node_name, settings
-from cli.output import Column, ago, describe, short, show
+from cli.output import Column, ago, clock, describe, short, show
 
 if TYPE_CHECKING:
     from cli.client import Client
@@ -20,6 +20,9 @@ LAZY = {
     "edit": ("cli.commands.node_edit:edit", "Change labels, variables or role."),
     "maintenance": ("cli.commands.node_edit:maintenance", "Put nodes into maintenance, or take them out."),
     "forget": ("cli.commands.node_edit:forget", "Strike nodes from the inventory."),
+    "drain": ("cli.commands.node_rest:drain", "Take the load off nodes, and keep jobs away from them."),
+    "undrain": ("cli.commands.node_rest:undrain", "Give nodes their load back, and prove that they work."),
+    "forgive": ("cli.commands.node_rest:forgive", "Let nodes serve that owe an upgrade."),
     "commission": ("cli.commands.node_work:commission", "Configure nodes and put them to work."),
     "upgrade": ("cli.commands.node_work:upgrade", "Bring nodes in service to a newer bundle, in waves."),
     "rollback": ("cli.commands.node_work:rollback", "Bring nodes back to a bundle that you name."),
@@ -34,8 +37,13 @@ def node() -> None:
 
 
 def _note(item: Any) -> str:
-    if item["maintenance"]:
-        return f"maintenance: {item['maintenance']['reason']}"
+    cordon, debt = item["maintenance"], item.get("debt")  # an older server says nothing of debts
+    if cordon:
+        end = f" until {clock(cordon['until'])}" if cordon["until"] else ""
+        return f"maintenance by {cordon['owner']}{end}: {cordon['reason']}"
+    if debt:
+        why = f", and failed to pay: {debt['error']}" if debt["error"] else ""
+        return f"owes {short(debt['bundle'])} of {debt['job']}{why}"
     return str(item["error"] or (item["presence_reason"] if item["presence"] != "reachable" else ""))
 
 

@@ -26,6 +26,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/nodes/{node}/variables", nodes.get_variables),
     ("PUT", "/v1/nodes/{node}/maintenance", nodes.put_maintenance),
     ("DELETE", "/v1/nodes/{node}/maintenance", nodes.delete_maintenance),
+    ("POST", "/v1/nodes/{node}:forgive", nodes.forgive_debt),
     ("GET", "/v1/jobs", jobs.list_jobs),
     ("POST", "/v1/jobs", jobs.submit_job),
     ("POST", "/v1/jobs/{job}:cancel", steering.cancel_job),

@@ -9,10 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hamgr.api.body import escaped, read_json
 from hamgr.api.problems import Fault, Problem
-from hamgr.api.strategies import RolloutBody, doubles
+from hamgr.api.strategies import Duration, RolloutBody, doubles
 from hamgr.config import LoopbackAddress, ReachableAddress, ReplicaUuid
 from statemachine.model import ERROR_CHARS_MAX, TASKS_MAX
-from statemachine.words import JobKind
+from statemachine.words import JobKind, Offline
 
 ADDRESSES_TEXTS_MAX = 4_096
 NAME_CHARS_MAX = 255
@@ -121,11 +121,14 @@ class JobBody(_Body):
     labels: Labels = {}
     rollout: RolloutBody = RolloutBody()
     priority: int = 0
+    task_deadline: Duration = 0.0
+    offline: Annotated[Offline, Field(strict=False)] = Offline.AUTO
 
     def misplaced(self) -> list[Fault]:
         """Return the keys that do not go with the job's kind, or not with each other."""
         discovers = {"addresses", "readmit", "port", "user", "labels"}
         works = {"nodes", "selector", "role", "bundle", "variables", "max_failed", "rollout", "priority"}
+        works |= {"task_deadline", "offline"}
         wrong = self.model_fields_set & (works if self.kind is JobKind.DISCOVER else discovers)
         return [
             *(

@@ -38,11 +38,33 @@ def node_line(node: Node) -> dict[str, Any]:
             "owner": cordon.owner,
             "since": cordon.since,
             "until": cordon.until,
+            "drain": cordon.drain or None,
         }
         if cordon
         else None,
+        "debt": _debt(node),
         "seen_at": moment(node.seen_at),
         "index": node.index,
+    }
+
+
+def _debt(node: Node) -> dict[str, Any] | None:
+    """Return what a node missed while it could not be reached, and what becomes of that."""
+    debt = node.debt
+    if debt is None:
+        return None
+    by_hand = f"hamgr node upgrade {node.name}, or hamgr node forgive {node.name}"
+    return {
+        "job": debt.job,
+        "bundle": debt.bundle,
+        "variables": dict(debt.variables),
+        "since": debt.since,
+        "actor": debt.actor,
+        "error": debt.error,
+        "paid_by": debt.paid_by or None,
+        "tries": debt.tries,
+        "not_before": moment(debt.not_before),
+        "way_out": by_hand if debt.error else "it pays by itself as soon as it can be reached",
     }
 
 
@@ -123,6 +145,8 @@ def job_whole(state: State, job: Job, *, results: bool) -> dict[str, Any]:
     return job_line(job) | {
         "rollout": _rollout(job.rollout),
         "forgiven": job.forgiven,
+        "task_deadline": job.task_deadline_s or None,
+        "owes": job.owes,
         "blocked_by": _blocked_by(state, job),
         "variables": dict(job.variables),
         "sweep": job.sweep,

@@ -81,6 +81,8 @@ async def asked_for(request: web.Request, body: JobBody) -> SubmitJob | SubmitDi
         reason=body.reason,
         rollout=rollout,
         priority=body.priority,
+        task_deadline_s=body.task_deadline,
+        offline=body.offline,
     )
 
 

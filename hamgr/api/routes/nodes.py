@@ -1,11 +1,11 @@
-"""Nodes: list, show, add, edit, forget, maintenance, and where their variables come from."""
+"""Nodes: list, show, add, edit, forget, maintenance, debts, and where their variables come from."""
 
 from aiohttp import web
 
 from hamgr.api import parse, proposals, query, views
 from hamgr.api.problems import Fault, Problem, of_rejected
 from statemachine import inventory, targets, variables
-from statemachine.commands import AddNode, EditNode, ForgetNode, SetMaintenance
+from statemachine.commands import AddNode, EditNode, ForgetNode, ForgiveDebt, SetMaintenance
 from statemachine.model import Endpoint, Node, State
 from statemachine.words import NodeName
 
@@ -119,6 +119,15 @@ async def delete_maintenance(request: web.Request) -> web.Response:
     query.allow(request, "dry_run", "consistency")
     query.no_if_match(request)
     command = proposals.make(request, SetMaintenance, node=_name(request), on=False)
+    return proposals.answer(request, await proposals.submit(request, command))
+
+
+async def forgive_debt(request: web.Request) -> web.Response:
+    """Let a node serve although it owes an upgrade."""
+    query.allow(request, "dry_run", "consistency")
+    query.no_if_match(request)
+    body = await parse.read_body(request, parse.CancelBody) if request.can_read_body else parse.CancelBody()
+    command = proposals.make(request, ForgiveDebt, node=_name(request), reason=body.reason)
     return proposals.answer(request, await proposals.submit(request, command))
 
 
