@@ -3,7 +3,18 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.bench import apply, consensus, failover, fan_out, five_steps, idle, journal, restart, wire
+from tests.bench import (
+    apply,
+    consensus,
+    failover,
+    fan_out,
+    five_steps,
+    idle,
+    journal,
+    restart,
+    rolling_upgrade,
+    wire,
+)
 
 BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "five_steps": (five_steps.main, "a job of five steps on 50 OpenSSH nodes: hamgr, Ansible and the floor"),
@@ -17,6 +28,7 @@ BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "idle": (idle.main, "what a replica that has nothing to do takes of processor and memory, beside etcd"),
     "journal": (journal.main, "a sync of the journal, and how long a compaction holds everything up"),
     "restart": (restart.main, "how long a replica with 100,000 commands and 10,000 nodes takes to come back"),
+    "rolling_upgrade": (rolling_upgrade.main, "1,000 practice nodes in waves of 100, and the API meanwhile"),
     "wire": (wire.main, "round trips and bytes through the links of replicas, beside plain TCP"),
 }
 
@@ -25,7 +37,7 @@ def main(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print("usage: python -m tests.bench all | NAME [OPTIONS]  (NAME --help shows them)\n")
         for name, (_, title) in BENCHES.items():
-            print(f"  {name:12}{title}")
+            print(f"  {name:17}{title}")
         return 0
     if words[0] == "all":
         return max(run(words[1:]) for run, _ in BENCHES.values())
