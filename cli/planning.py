@@ -42,6 +42,8 @@ def tell(fmt: str, plan: Plan, *, exit_code: bool) -> Exit:
 
 def text(plan: Plan) -> str:
     """Return what a job would do, for people."""
+    if plan["kind"] == "verify":
+        return jobs.plan_text(plan)
     lines = [*_head(plan), *_groups(plan), *jobs.service_lines(plan)]
     lines += [f"  skipped {clean(item['node'])}: {clean(item['reason'])}" for item in plan["skipped"]]
     if plan["risks"]:

@@ -1,9 +1,9 @@
 """Looks at the nodes of a job that nobody has begun: what would each step change there?
 
 1. Nothing is changed, locked or stored on a node, and a node that cannot be looked at is an answer, no error.
-2. Bounded: `NODES_AT_ONCE` looks at a time, `NODE_TIMEOUT_S` for a node, a deadline for all of them,
-   `STEP_BYTES_MAX` of output for a step and `DIFFS_BYTES_MAX` for all together. What falls outside of a
-   bound is said to.
+2. Bounded: `NODES_AT_ONCE` looks at a time for all callers, `NODE_TIMEOUT_S` for a node, a deadline for a
+   plan, `STEP_BYTES_MAX` of output for a step and `DIFFS_BYTES_MAX` for all of a plan. What falls outside of
+   a bound is said to.
 3. All steps of a node are one look; only where its output is too long are they looked at one by one.
 4. What a step before would change is not there yet: each step is held against the node as it is now.
 """
@@ -24,7 +24,7 @@ from hamgr.logs.masking import Mask
 from statemachine import plans
 from statemachine.model import Job, Node, State
 from statemachine.plans import PROOFS, PlannedStep
-from statemachine.words import NodeName
+from statemachine.words import NodeName, Presence
 
 NODES_AT_ONCE = 64
 NODE_TIMEOUT_S = 20.0
@@ -69,6 +69,7 @@ class Lookout:
     def __init__(self, *, executor: NodeExecutor, previews: Previews) -> None:
         self._executor = executor
         self._previews = previews
+        self._places = asyncio.Semaphore(NODES_AT_ONCE)
 
     async def look(self, state: State, job: Job, *, timeout_s: float) -> list[NodeSeen]:
         """Return what `job` would do, node by node in its order.
@@ -78,11 +79,10 @@ class Lookout:
             timeout_s: Nodes that were not looked at by then are told as such.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
-        places = asyncio.Semaphore(NODES_AT_ONCE)
         budget = _Budget(left=DIFFS_BYTES_MAX)
 
         async def one(name: NodeName) -> NodeSeen:
-            async with places:
+            async with self._places:
                 seen = await self._node(state, job, state.nodes[name], deadline)
             return replace(seen, steps=tuple(budget.keep(step) for step in seen.steps))
 
@@ -111,7 +111,9 @@ class Lookout:
             except CannotPrepare as failure:
                 note = note_of(mask.text(f"it cannot be prepared: {failure}"))
                 found[step.key] = replace(found[step.key], note=note, broken=True)
-        if scripts:
+        if node.presence is Presence.UNREACHABLE:
+            error = note_of(f"could not look: it is unreachable: {node.presence_reason or 'no answer'}")
+        elif scripts:
             try:
                 for seen in await self._looks(node, scripts, mask, deadline):
                     found[seen.step.key] = seen
