@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from hamgr.api import Limits
+from hamgr.logs.asking import Cursor
 from hamgr.raft.port import Peer
 from tests.hamgr.api import rig
 from tests.hamgr.api.rig import Cluster, Line, Server
@@ -102,3 +103,36 @@ async def test_a_log_of_no_job_or_of_another_jobs_node_is_refused(server: Server
     status, problem, _ = await server.call("GET", "/v1/jobs/j-1/log?node=ghost")
     assert (status, problem["code"], problem["offenders"]) == (404, "no-such-node", ["ghost"])
     assert server.logs.asked == 0
+
+
+async def test_the_log_of_one_node_has_a_cursor_that_goes_on_at_any_replica(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    async with rig.serving(tmp_path, cluster, "r1") as r1, rig.serving(tmp_path, cluster, "r2") as r2:
+        rig.link(r1, r2)
+        await r1.call("POST", "/v1/jobs", DISCOVER)
+        r1.logs.lines = LINES
+        _, data, _ = await r1.call("GET", "/v1/jobs/j-1/log?node=10.0.0.2:22")
+        assert b"id: s1:1:6\n" in data
+        assert b"id:" not in (await r1.call("GET", "/v1/jobs/j-1/log"))[1]
+        again = {"Last-Event-ID": "s1:1:6"}
+        await r2.call("GET", "/v1/jobs/j-1/log?node=10.0.0.2:22", headers=again)  # it hands this on, too
+        assert r1.logs.since == Cursor(step="s1", attempt=1, offset=6)
+        await r1.call("GET", "/v1/jobs/j-1/log?node=10.0.0.2:22", headers={"Last-Event-ID": "17"})
+        assert r1.logs.since is None
+
+
+async def test_a_log_can_be_asked_for_by_step_and_attempt(server: Server) -> None:
+    await server.call("POST", "/v1/jobs", DISCOVER)
+    server.logs.lines = [Line("10.0.0.1:22", f"work.00.{s}", a, 0, b"x") for s in ("a", "b") for a in (1, 2)]
+    found = await read(server, "/v1/jobs/j-1/log?step=b&attempt=2")
+    assert [(d["step"], d["attempt"]) for kind, d in found if kind == "log"] == [("work.00.b", 2)]
+    status, problem, _ = await server.call("GET", "/v1/jobs/j-1/log?attempt=0")
+    assert (status, problem["code"]) == (400, "bad-query")
+
+
+async def test_a_gap_counts_as_bytes_of_the_output(server: Server) -> None:
+    await server.call("POST", "/v1/jobs", DISCOVER)
+    server.logs.lines = [Line("10.0.0.1:22", "s", 1, 4, b"", "left out", skipped_bytes=96)]
+    line = (await read(server, "/v1/jobs/j-1/log?node=10.0.0.1:22"))[0][1]
+    assert (line["offset"], line["bytes"], line["data"], line["note"]) == (4, 96, "", "left out")
