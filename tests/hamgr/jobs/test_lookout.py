@@ -107,6 +107,17 @@ async def test_a_node_that_cannot_be_looked_at_is_told_and_the_others_are_looked
     assert (two.error, two.verdict) == ("", Verdict.WOULD_CHANGE)
 
 
+async def test_a_node_that_is_known_to_be_unreachable_is_not_dialled() -> None:
+    scene = Scene(StepSpec(name="page"))
+    scene.machines["w1"].sight = lambda _script: pytest.fail("it was asked")
+    job = scene.fleet.submit(JobKind.COMMISSION, *scene.machines, role="web")
+    scene.fleet.unreachable("w1")
+    found = Lookout(executor=scene.memory, previews=Previews())
+    one, two = await found.look(scene.fleet.state, scene.fleet.job(job), timeout_s=5)
+    assert one.error == "could not look: it is unreachable: silent"
+    assert two.error == ""
+
+
 async def test_a_node_that_answers_too_slowly_is_told_when_the_time_is_over() -> None:
     scene = Scene(StepSpec(name="page"))
     scene.machines["w1"].sight = lambda _script: (60.0, 0, b"")

@@ -1,4 +1,4 @@
-"""Looking at practice nodes over SSH with a real bundle: before the work there is a diff, after it there is none."""
+"""Looking at practice nodes over SSH with a real bundle: a diff before the work, and none after it."""
 
 import io
 import tarfile
@@ -13,9 +13,9 @@ from hamgr.jobs.previews import BundlePreviews
 from hamgr.jobs.scripts import BundleScripts
 from hamgr.jobs.sights import Verdict
 from statemachine import work
-from statemachine.commands import CommitBundle, ReportPresence, SetGlobals
+from statemachine.commands import CommitBundle, SetGlobals
 from statemachine.model import Endpoint
-from statemachine.words import Digest, JobKind, NodeName, Presence
+from statemachine.words import Digest, JobKind, NodeName
 from tests.backends.worlds import client_key, settings
 from tests.statemachine.fleet import Fleet
 
@@ -66,20 +66,17 @@ async def test_nodes_show_a_diff_before_the_work_and_none_after_it(tmp_path: Pat
     executor = SSHExecutor(settings(tmp_path / "client"))
     scripts = BundleScripts(Archives(bundle.packed))
     lookout = Lookout(executor=executor, previews=BundlePreviews(scripts))
-    async with sandbox(
-        ["w1", "w2", "w3"], root=tmp_path / "nodes", authorized_key=public, reap=True
-    ) as fleet_of:
-        for node in fleet_of.nodes:
+    names = ["w1", "w2", "w3"]
+    async with sandbox(names, root=tmp_path / "nodes", authorized_key=public, reap=True) as practice:
+        for node in practice.nodes:
             endpoint = Endpoint(address=node.address, port=node.port, user="hamgr")
             fleet.sight(node.name, host_key=node.host_key, endpoint=endpoint)
-        root = fleet_of.nodes[0].root
+        root = practice.nodes[0].root
         (root / "srv").mkdir()
         (root / "srv/index.html").write_text("<p>goodbye</p>\n")
         (root / "srv/key").write_text("user x\ntoken an-old-one\n")
-        fleet.accept(ReportPresence, node="w3", presence=Presence.UNREACHABLE, reason="silent")
-        fleet.accept(ReportPresence, node="w3", presence=Presence.SUSPECT, reason="silent")
-        await fleet_of.stop("w3")
-        job = fleet.job(fleet.submit(JobKind.COMMISSION, "w1", "w2", "w3", role="web"))
+        await practice.stop("w3")
+        job = fleet.job(fleet.submit(JobKind.COMMISSION, *names, role="web"))
 
         first, second, third = await lookout.look(fleet.state, job, timeout_s=60)
         assert (first.verdict, first.error, second.verdict) == (
@@ -97,7 +94,7 @@ async def test_nodes_show_a_diff_before_the_work_and_none_after_it(tmp_path: Pat
                 assert "an-old-one" not in step.diff
         assert key.verdict is Verdict.WOULD_CHANGE
         assert (root / "srv/index.html").read_text() == "<p>goodbye</p>\n"
-        for node in fleet_of.nodes:
+        for node in practice.nodes:
             assert not (node.root / "var/lib/hamgr").exists(), "a look leaves nothing behind"
 
         epoch = fleet.claim(job.id, "w1")
@@ -105,7 +102,7 @@ async def test_nodes_show_a_diff_before_the_work_and_none_after_it(tmp_path: Pat
         while due is not None and due.key.startswith("work."):
             script = await scripts.script(fleet.state, job.id, NodeName("w1"), due)
             attempt = AttemptKey(job="x-1", step=due.key, attempt=1)
-            host = fleet_of.nodes[0].host
+            host = practice.nodes[0].host
             assert (await executor.run(host, epoch, attempt, script, wait_s=30)).exit_code == 0
             fleet.step(job.id, "w1")
             due = work.step_due(fleet.state, job.id, NodeName("w1"), epoch)
