@@ -4,11 +4,8 @@ from typing import Any
 
 import pytest
 
-from statemachine import work
-from statemachine.commands import FinishAttempt, StartAttempt
-from statemachine.model import Result
-from statemachine.words import Ending
 from tests.hamgr.api import rig
+from tests.hamgr.api.leading import drive
 from tests.hamgr.api.rig import Server
 
 CANARY = {"canary": 1, "promotion": "manual"}
@@ -17,23 +14,6 @@ CANARY = {"canary": 1, "promotion": "manual"}
 def submitted(rollout: Any = None, **more: Any) -> dict[str, Any]:
     body = {"kind": "commission", "nodes": ["w1", "w2", "w3"], "role": "web", "rollout": rollout or {}}
     return {**body, **more}
-
-
-def drive(server: Server, job: str, *nodes: str, exit_code: int = 0) -> None:
-    """Have a leader do a job's tasks: every step ends with the exit status given, the way back passes."""
-    cluster = server.replica.cluster
-    for node in nodes:
-        rig.claim(cluster, job, node)
-        while True:
-            task = cluster.state.jobs[job].tasks[node]
-            due = work.step_due(cluster.state, job, node, task.epoch)
-            if due is None:
-                break
-            common = {"at": rig.NOW, "actor": "r1", "job": job, "node": node, "epoch": task.epoch}
-            cluster.apply(StartAttempt(request_id=rig.rid(), step=due.key, attempt=due.attempt, **common))
-            code = exit_code if task.phase == "work" else 0
-            result = Result(step=due.key, attempt=due.attempt, ending=Ending.EXITED, exit_code=code)
-            cluster.apply(FinishAttempt(request_id=rig.rid(), result=result, **common))
 
 
 async def test_a_job_is_paused_with_its_reason_and_resumed(bundled: Server) -> None:
@@ -60,7 +40,7 @@ async def test_canaries_are_promoted_when_they_are_done_and_not_before(bundled: 
     status, problem, _ = await bundled.call("POST", f"{path}:promote")
     assert (status, problem["code"]) == (409, "wrong-status")
     assert "its canaries are not done yet" in problem["detail"]
-    drive(bundled, made["id"], "w1")
+    drive(bundled.replica.cluster, made["id"], "w1")
     _, job, _ = await bundled.call("GET", path)
     assert (job["promoted"], job["holds"][0]["way_out"]) == (False, f"hamgr job promote {made['id']}")
     assert (await bundled.call("POST", f"{path}:promote", {"reason": "fine"}))[0] == 202
@@ -75,8 +55,8 @@ async def test_a_retry_and_a_revert_are_jobs_of_their_own_and_can_be_looked_at_f
     path = f"/v1/jobs/{made['id']}"
     status, problem, _ = await bundled.call("POST", f"{path}:revert")
     assert (status, problem["code"]) == (409, "wrong-status")
-    drive(bundled, made["id"], "w1")
-    drive(bundled, made["id"], "w2", exit_code=1)
+    drive(bundled.replica.cluster, made["id"], "w1")
+    drive(bundled.replica.cluster, made["id"], "w2", exit_code=1)
     await bundled.call("POST", f"{path}:cancel")
     before = bundled.state
     _, plan, _ = await bundled.call("POST", f"{path}:retry?dry_run=1")
@@ -97,7 +77,7 @@ async def test_a_retry_and_a_revert_are_jobs_of_their_own_and_can_be_looked_at_f
 
 async def test_the_same_request_sent_twice_makes_one_retry(bundled: Server) -> None:
     _, made, _ = await bundled.call("POST", "/v1/jobs", submitted(nodes=["w1"]))
-    drive(bundled, made["id"], "w1", exit_code=1)
+    drive(bundled.replica.cluster, made["id"], "w1", exit_code=1)
     headers = {"Idempotency-Key": "once"}
     path = f"/v1/jobs/{made['id']}:retry"
     _, first, _ = await bundled.call("POST", path, headers=headers)
@@ -128,7 +108,7 @@ async def test_a_job_that_waits_for_another_ones_locks_says_for_which_and_how_ma
 
 async def test_why_is_answered_for_jobs_and_nodes(bundled: Server) -> None:
     _, made, _ = await bundled.call("POST", "/v1/jobs", submitted(CANARY))
-    drive(bundled, made["id"], "w1")
+    drive(bundled.replica.cluster, made["id"], "w1")
     status, told, _ = await bundled.call("GET", f"/v1/jobs/{made['id']}/why")
     assert (status, told["about"], told["name"]) == (200, "job", made["id"])
     assert set(told["causes"][0]) == {"kind", "message", "since", "until", "way_out", "output"}
