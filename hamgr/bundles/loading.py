@@ -1,8 +1,9 @@
 """Turns an uploaded archive into a checked bundle, or into the list of everything that is wrong with it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from hamgr.bundles import references, yaml
+from hamgr.bundles import handlers, references, yaml
 from hamgr.bundles.archive import digest_of, pack, read_archive
 from hamgr.bundles.bundle import BundleFile, LoadedBundle, StepBody
 from hamgr.bundles.problems import BundleInvalid, Problem
@@ -107,6 +108,10 @@ def _component_spec(
         Verb.VERIFY: ("verify", model.verify),
         Verb.CLEANUP: ("cleanup", model.cleanup or []),
     }
+    # Nothing is said of these where nothing is written: replicas that do not know them have no need to.
+    for verb, steps_given in ((Verb.DRAIN, model.drain), (Verb.UNDRAIN, model.undrain)):
+        if steps_given is not None:
+            written[verb] = (str(verb), steps_given)
     verbs: dict[Verb, tuple[StepSpec, ...]] = {}
     for verb, (given_key, given_steps) in written.items():
         derived = given_steps is None
@@ -120,18 +125,27 @@ def _component_spec(
             bodies[name, verb, step.name] = StepBody(
                 model=step, document=document, path=(key, index), read_only=read_only
             )
+        for index, handler in [] if read_only else handlers.notified(steps, model.handlers):
+            specs.append(replace(_step_spec(handler, read_only=False), handler=True))
+            bodies[name, verb, handler.name] = StepBody(
+                model=handler, document=document, path=(handlers.SECTION, index), read_only=False
+            )
         verbs[verb] = tuple(specs)
     return ComponentSpec(name=name, version=model.version, verbs=verbs)
 
 
 def _step_spec(step: StepModel, *, read_only: bool) -> StepSpec:
     # What only looks can always be launched again, whatever class the step has where it does the work.
-    declared = step.script.step_class if step.script is not None and not read_only else "idempotent"
+    declared = "idempotent"
+    if not read_only and (step.script is not None or step.reboot is not None):
+        declared = step.script.step_class if step.script is not None else "checkable"
     return StepSpec(
         name=step.name,
         step_class=StepClass(declared),
-        timeout_s=float(step.timeout_s),
+        timeout_s=float(step.limit_s),
         retries=step.retries,
         retry_delay_s=float(step.retry_delay_s),
         check=read_only or step.check is not None,
+        reboot=step.reboot is not None,
+        notify=() if read_only else tuple(dict.fromkeys(step.notify)),
     )

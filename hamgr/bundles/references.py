@@ -4,18 +4,27 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hamgr.bundles import handlers
 from hamgr.bundles.bundle import BundleFile
 from hamgr.bundles.problems import Problem
 from hamgr.bundles.schema import ComponentModel, RoleModel, StepModel
 from hamgr.bundles.shape import did_you_mean, sound
 from hamgr.bundles.steps import kind_of
 from hamgr.bundles.steps.scope import FileUse
-from hamgr.bundles.templates import RESERVED, VARIABLE_NAME, is_template, mentioned, syntax_problem
+from hamgr.bundles.templates import (
+    RESERVED,
+    VARIABLE_NAME,
+    expression_problem,
+    is_template,
+    mentioned,
+    syntax_problem,
+)
 from hamgr.bundles.yaml import Document, Path
 from statemachine.words import SHORT_NAME, Value
 
 _NAME_HINT = "up to 24 lower-case letters, digits, `-` and `_`, the first and the last a letter or digit"
-VERBS = ("commission", "upgrade", "verify", "cleanup")
+VERBS = ("commission", "upgrade", "verify", "cleanup", "drain", "undrain")
+SECTIONS = (*VERBS, handlers.SECTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +32,7 @@ class Component:
     """A component.yaml with what lies around it.
 
     Attributes:
-        steps: Those of each verb that have the right shape, with their places in its list.
+        steps: Those of each verb, and the handlers, that have the right shape; with their places.
         files: By their name below the component's directory.
     """
 
@@ -40,9 +49,9 @@ def steps_in(document: Document, model: ComponentModel | None) -> dict[str, Sequ
         model: What the document was found to be, where nothing is wrong.
     """
     if model is not None:
-        return {verb: list(enumerate(getattr(model, verb) or ())) for verb in VERBS}
+        return {section: list(enumerate(getattr(model, section) or ())) for section in SECTIONS}
     found: dict[str, Sequence[tuple[int, StepModel]]] = {}
-    for verb in VERBS:
+    for verb in SECTIONS:
         listed = document.value.get(verb) if isinstance(document.value, dict) else None
         items = listed if isinstance(listed, list) else []
         steps = [(index, sound(StepModel, item)) for index, item in enumerate(items)]
@@ -100,7 +109,8 @@ def in_component(component: Component) -> Iterator[Problem]:
     document = component.document
     if not SHORT_NAME.match(component.name):
         yield Problem(document.file, 1, 1, f"`{component.name}` is no name for a component", _NAME_HINT)
-    for verb in VERBS:
+    yield from handlers.problems(document, component.steps, VERBS)
+    for verb in SECTIONS:
         names: set[str] = set()
         for index, step in component.steps[verb]:
             path: Path = (verb, index)
@@ -112,6 +122,10 @@ def in_component(component: Component) -> Iterator[Problem]:
             if verb == "verify" and step.script is not None and step.script.step_class == "once":
                 message = "a script in verify only looks, so that it can always be run again"
                 yield document.problem((*path, "script", "class"), message, "leave `class` out")
+            if verb == "verify" and step.reboot is not None:
+                yield document.problem(
+                    (*path, "reboot"), "verify only looks, and restarts nothing", at_key=True
+                )
             yield from _step(component, step, path)
 
 
@@ -120,6 +134,8 @@ def _step(component: Component, step: StepModel, path: Path) -> Iterator[Problem
     document = component.document
     for complaint in kind.complaints(step):
         yield document.problem((*path, *complaint.path), complaint.message, complaint.hint)
+    if step.when is not None:
+        yield from _when(step.when, document, (*path, "when"))
     for below, text in kind.texts(step):
         fault = syntax_problem(text) if is_template(text) else None
         if fault is not None:
@@ -130,6 +146,14 @@ def _step(component: Component, step: StepModel, path: Path) -> Iterator[Problem
             yield Problem(found.file, document.line(place, line), column, found.message)
     for use in kind.files(step):
         yield from _file_use(component, use, path)
+
+
+def _when(expression: str, document: Document, path: Path) -> Iterator[Problem]:
+    if is_template(expression):
+        hint = "as in `when: facts.cpus > 1`"
+        yield document.problem(path, "`when` is an expression already, without {{ and }}", hint)
+    elif (fault := expression_problem(expression)) is not None:
+        yield document.problem(path, f"`when`: {fault}")
 
 
 def _file_use(component: Component, use: FileUse, path: Path) -> Iterator[Problem]:

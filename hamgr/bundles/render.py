@@ -13,7 +13,7 @@ from backends.ports import SCRIPT_BYTES_MAX
 from hamgr.bundles.bundle import BundleFile, Form, LoadedBundle, StepBody
 from hamgr.bundles.problems import RenderError
 from hamgr.bundles.schema import StepModel
-from hamgr.bundles.shell import PRELUDE, NotSayable
+from hamgr.bundles.shell import PRELUDE, NotSayable, quote
 from hamgr.bundles.steps import Scope, check_of, kind_of
 from hamgr.bundles.templates import Templates, plain
 from statemachine.words import Value, Verb
@@ -42,6 +42,9 @@ class Compiler:
         """See `doors.compile_step`."""
         body = self._body(component, verb, step_name)
         scope = self._scope(body, component, verb, variables, facts, node_name)
+        when = body.model.when
+        if when is not None and not scope.holds(("when",), when):
+            return _finished(scope, _skipped, body)
         return _finished(scope, _writer(body, form, scope), body)
 
     def _body(self, component: str, verb: Verb, step_name: str) -> StepBody:
@@ -115,6 +118,11 @@ def _writer(body: StepBody, form: Form, scope: Scope) -> Callable[[StepModel, Sc
     if form is Form.PREVIEW:
         return _only_looks if body.read_only else kind.preview
     return kind.verify if body.read_only else kind.apply
+
+
+def _skipped(step: StepModel, scope: Scope) -> str:
+    del scope
+    return f"{PRELUDE}printf 'skipped: when %s is false\\n' {quote(step.when or '')}\ndone_ unchanged\n"
 
 
 def _only_looks(step: StepModel, scope: Scope) -> str:

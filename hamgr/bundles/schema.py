@@ -17,6 +17,9 @@ SECRETS_MAX = 200
 TEXT_CHARS_MAX = 64 * 1024
 STEP_TIMEOUT_S_MAX = 86_400.0
 RETRIES_MAX = 20
+REBOOT_TIMEOUT_S = 600.0
+"""How long a machine may take to come back where the step does not say."""
+EXPRESSION_CHARS_MAX = 2000
 
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
 """A text that is rendered for each node."""
@@ -74,7 +77,7 @@ class ServiceModel(Model):
     """Have a service of the node's service manager run, or not."""
 
     name: Text
-    state: Literal["running", "stopped"]
+    state: Literal["running", "stopped", "restarted", "reloaded"]
     enabled: bool | None = None
     restart_on: Annotated[list[Text], Field(max_length=20)] = []
 
@@ -82,6 +85,8 @@ class ServiceModel(Model):
     def _restart_what_runs(self) -> "ServiceModel":
         if self.state == "stopped" and self.restart_on:
             raise ValueError("a stopped service cannot have `restart_on`")
+        if self.state in ("restarted", "reloaded") and (self.restart_on or self.enabled is not None):
+            raise ValueError(f"`state: {self.state}` goes with `name` alone")
         return self
 
 
@@ -135,24 +140,41 @@ class CheckModel(Model):
         return self
 
 
+class RebootModel(Model):
+    """Restart the machine, and go on when it is back."""
+
+    command: Annotated[list[Text], Field(min_length=1, max_length=20)] | None = None
+
+
 class StepModel(Model):
     name: Name
     file: FileModel | None = None
     service: ServiceModel | None = None
     script: ScriptModel | None = None
     check: CheckModel | None = None
+    reboot: RebootModel | None = None
+    when: Annotated[str, Field(min_length=1, max_length=EXPRESSION_CHARS_MAX)] | None = None
+    notify: Annotated[list[Name], Field(max_length=STEPS_MAX)] = []
     timeout_s: float = Field(default=STEP_TIMEOUT_S, gt=0, le=STEP_TIMEOUT_S_MAX)
     retries: int = Field(default=0, ge=0, le=RETRIES_MAX)
     retry_delay_s: float = Field(default=1.0, gt=0, le=60)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "StepModel":
-        self.exactly_one("file", "service", "script", "check")
+        self.exactly_one(*KINDS)
         if self.check is not None and self.check.within_s >= self.timeout_s:
             raise ValueError("`within_s` must be less than the step's `timeout_s`")
         return self
 
+    @property
+    def limit_s(self) -> float:
+        """How long an attempt may take: what is written, or what fits the kind."""
+        if self.reboot is not None and "timeout_s" not in self.model_fields_set:
+            return REBOOT_TIMEOUT_S
+        return self.timeout_s
 
+
+KINDS = ("file", "service", "script", "check", "reboot")
 Steps: TypeAlias = Annotated[list[StepModel], Field(max_length=STEPS_MAX)]
 
 
@@ -164,6 +186,9 @@ class ComponentModel(Model):
     upgrade: Steps | None = None
     verify: Steps | None = None
     cleanup: Steps | None = None
+    drain: Steps | None = None
+    undrain: Steps | None = None
+    handlers: Steps = []
 
 
 class RequirementModel(Model):

@@ -73,6 +73,19 @@ def syntax_problem(source: str) -> tuple[int, str] | None:
     return None
 
 
+def expression_problem(source: str) -> str | None:
+    """Return the sentence of the first thing that is wrong in an expression, if any."""
+    try:
+        _plain_environment.compile_expression(source)
+    except jinja2.TemplateSyntaxError as error:
+        return (error.message or "cannot be read").replace("'end of template'", "end of the expression")
+    except RecursionError:
+        return "is nested too deeply"
+    except (ValueError, OverflowError, MemoryError, SyntaxError) as error:
+        return str(error) or "cannot be compiled"
+    return None
+
+
 def mentioned(source: str) -> set[str]:
     """Return the names of the templates that a sound template includes or imports by a constant name."""
     found = jinja2.meta.find_referenced_templates(_plain_environment.parse(source))
@@ -112,6 +125,22 @@ class Templates:
             )
             self._texts[where, source] = template
         return _rendered(template, context, where)
+
+    def truth(self, where: str, source: str, context: Mapping[str, Any]) -> bool:
+        """Return whether an expression in the file `where` holds; raises RenderError, always on line 1.
+
+        Only true and false are answers: of any other value nobody could say what its author meant.
+        """
+        try:
+            value = self._environment.compile_expression(source, undefined_to_none=False)(context)
+            bool(value)  # a name that is not there says so
+        except _FAULTS as error:
+            raise RenderError(where, 1, str(error) or type(error).__name__) from error
+        if isinstance(value, bool):
+            return value
+        kind = {str: "a text", int: "a number", float: "a number"}.get(type(value), "something else")
+        message = f"is neither true nor false but {kind}; compare it, as in `facts.cpus > 1`"
+        raise RenderError(where, 1, message)
 
 
 def _rendered(template: jinja2.Template, context: Mapping[str, Any], where: str) -> str:

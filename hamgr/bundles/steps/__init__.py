@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from hamgr.bundles.schema import StepModel
-from hamgr.bundles.steps import check, file, script, service
+from hamgr.bundles.steps import check, file, reboot, script, service
 from hamgr.bundles.steps.scope import Complaint, FileUse, Scope
 
 
@@ -38,6 +38,8 @@ def kind_of(step: StepModel) -> Kind:
         return service
     if step.script is not None:
         return script
+    if step.reboot is not None:
+        return reboot
     return check
 
 
@@ -45,11 +47,13 @@ def check_of(step: StepModel) -> Callable[[StepModel, Scope], str] | None:
     """Return what compiles the check of a checkable step: shell that exits 0 when the work is done."""
     if step.script is not None and step.script.check is not None:
         return script.check
-    return None
+    return reboot.check if step.reboot is not None else None
 
 
 def can_verify(step: StepModel) -> bool:
     """Say whether a step has a read-only form that follows from it."""
+    if step.reboot is not None:
+        return False
     return step.script is None or step.script.step_class == "checkable"
 
 

@@ -149,6 +149,13 @@ class Scope:
             raise self.error(path, f"there is no file `{name}` in the component")
         return found.data
 
+    def holds(self, path: Path, expression: str) -> bool:
+        """Return whether the expression at `path` (below the step) is true; raises RenderError."""
+        try:
+            return self.templates.truth(self.document.file, expression, self.context)
+        except RenderError as error:
+            raise self.error(path, f"`{_key(path)}`: {error.message}") from error
+
     def concealed(self, data: bytes, render: Callable[["Scope"], bytes]) -> bytes | None:
         """Return what `render` made of this scope without secrets, line for line; None where it cannot be."""
         found = secrets.values(self.variables, self.secrets)

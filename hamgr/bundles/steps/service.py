@@ -6,6 +6,7 @@
 3. `daemon-reload` comes before every start and restart, and at no other time.
 4. `enabled` follows `state` where the step does not say.
 5. To verify means: running and enabled as asked, and restarted since its watched files changed.
+6. A handler restarts or reloads: it starts a service that does not run, and leaves alone what `enabled` says.
 """
 
 import re
@@ -41,17 +42,17 @@ def complaints(step: StepModel) -> Iterator[Complaint]:
 
 def apply(step: StepModel, scope: Scope) -> str:
     model = _model(step)
-    return _beginning(model, scope) + (_RUNNING_APPLY if model.state == "running" else _STOPPED_APPLY)
+    return _beginning(model, scope) + _APPLY[model.state]
 
 
 def verify(step: StepModel, scope: Scope) -> str:
     model = _model(step)
-    return _beginning(model, scope) + (_RUNNING_VERIFY if model.state == "running" else _STOPPED_VERIFY)
+    return _beginning(model, scope) + _VERIFY[model.state]
 
 
 def preview(step: StepModel, scope: Scope) -> str:
     model = _model(step)
-    return _beginning(model, scope) + (_RUNNING_PREVIEW if model.state == "running" else _STOPPED_PREVIEW)
+    return _beginning(model, scope) + _PREVIEW[model.state]
 
 
 def _model(step: StepModel) -> ServiceModel:
@@ -63,7 +64,7 @@ def _model(step: StepModel) -> ServiceModel:
 def _beginning(model: ServiceModel, scope: Scope) -> str:
     name = scope.text(("service", "name"), model.name, unit)
     full = name if _KINDS.search(name) else f"{name}.service"
-    enabled = model.enabled if model.enabled is not None else model.state == "running"
+    enabled = model.enabled if model.enabled is not None else model.state != "stopped"
     watched = [
         scope.text(("service", "restart_on", index), path, absolute_path)
         for index, path in enumerate(model.restart_on)
@@ -192,3 +193,39 @@ fi
 done_ "$changed"
 """
 )
+
+_HANDLER = """\
+call daemon-reload
+if active; then call "$verb" "$unit"; else call start "$unit"; fi
+active || { systemctl status "$unit" >&2 </dev/null; fail "$unit was started and did not stay up"; }
+done_ changed
+"""
+
+_HANDLER_PREVIEW = """\
+printf 'would %s %s\\n' "$verb" "$unit"
+done_ 'would change'
+"""
+
+_IS_UP = """\
+active || fail "$unit does not run${is:+; it is $is}"
+done_ unchanged
+"""
+
+_APPLY = {
+    "running": _RUNNING_APPLY,
+    "stopped": _STOPPED_APPLY,
+    "restarted": f"verb=restart\n{_HANDLER}",
+    "reloaded": f"verb=reload\n{_HANDLER}",
+}
+_VERIFY = {
+    "running": _RUNNING_VERIFY,
+    "stopped": _STOPPED_VERIFY,
+    "restarted": _IS_UP,
+    "reloaded": _IS_UP,
+}
+_PREVIEW = {
+    "running": _RUNNING_PREVIEW,
+    "stopped": _STOPPED_PREVIEW,
+    "restarted": f"verb=restart\n{_HANDLER_PREVIEW}",
+    "reloaded": f"verb=reload\n{_HANDLER_PREVIEW}",
+}

@@ -78,9 +78,10 @@ def bundle_with(
     *,
     verb: str = "commission",
     secrets: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> LoadedBundle:
     """A bundle with one component `c` that has one step, `s`."""
-    component = {"version": "1", "commission": [], verb: [{"name": "s", **step}]}
+    component = {"version": "1", "commission": [], verb: [{"name": "s", **step}], **(more or {})}
     return load(
         tar_of(
             {

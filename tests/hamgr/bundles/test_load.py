@@ -256,3 +256,61 @@ def test_a_damaged_archive_is_refused_and_nothing_else_is_raised(tar_of, sound, 
     for _ in range(data.draw(st.integers(1, 4))):
         archive[data.draw(st.integers(0, len(archive) - 1))] = data.draw(st.integers(0, 255))
     refuses_or_loads(bytes(archive))
+
+
+HANDLED = """\
+version: "1"
+commission:
+  - name: conf
+    file: {path: /etc/x.conf, content: x}
+    notify: [restart, kernel, restart]
+  - name: other
+    file: {path: /etc/y.conf, content: x}
+upgrade:
+  - name: conf
+    file: {path: /etc/x.conf, content: x}
+    notify: [restart]
+drain:
+  - name: leave
+    script: {content: leave}
+handlers:
+  - name: kernel
+    reboot: {}
+  - name: restart
+    service: {name: x, state: restarted}
+    retries: 2
+"""
+
+
+def test_handlers_follow_the_steps_of_the_verbs_that_notify_them_in_the_order_in_which_they_are_written(
+    tar_of, sound
+):
+    sound["components/web/component.yaml"] = HANDLED
+    sound["hamgr.yaml"] += "secrets: [password, db.key]\n"
+    manifest = load(tar_of(sound)).manifest
+    verbs = manifest.components["web"].verbs
+    other = StepSpec(name="other")
+    restart = StepSpec(name="restart", retries=2, handler=True)
+    kernel = StepSpec(
+        name="kernel", handler=True, reboot=True, step_class=StepClass.CHECKABLE, timeout_s=600.0
+    )
+    assert verbs[Verb.COMMISSION] == (
+        StepSpec(name="conf", notify=("restart", "kernel")),
+        other,
+        kernel,
+        restart,
+    )
+    assert verbs[Verb.UPGRADE] == (StepSpec(name="conf", notify=("restart",)), restart)
+    assert verbs[Verb.VERIFY] == (StepSpec(name="conf", check=True), StepSpec(name="other", check=True))
+    assert verbs[Verb.CLEANUP] == ()
+    assert verbs[Verb.DRAIN] == (StepSpec(name="leave"),)
+    assert Verb.UNDRAIN not in verbs
+    assert manifest.secrets == ("password", "db.key")
+
+
+def test_a_restart_has_the_time_that_is_written_or_ten_minutes(tar_of, sound):
+    sound["components/web/component.yaml"] = (
+        "version: '1'\ncommission:\n  - {name: a, reboot: {}}\n  - {name: b, reboot: {}, timeout_s: 300}\n"
+    )
+    steps = load(tar_of(sound)).manifest.components["web"].verbs[Verb.COMMISSION]
+    assert [step.timeout_s for step in steps] == [600.0, 300.0]

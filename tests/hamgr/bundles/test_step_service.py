@@ -2,7 +2,7 @@
 
 import pytest
 
-from hamgr.bundles import compile_preview
+from hamgr.bundles import Form, compile_preview, compile_step
 from statemachine.words import Verb
 
 SYSTEMCTL = r"""#!/bin/sh
@@ -18,7 +18,7 @@ is-active)
 is-enabled) [ -f "$here/enabled" ] ;;
 enable) : >"$here/enabled" ;;
 disable) rm "$here/enabled" ;;
-start|restart)
+start|restart|reload)
   [ "$broken" != start ] || { echo 'Job failed.' >&2; exit 1; }
   [ "$broken" = dies ] || echo active >"$here/active" ;;
 stop) rm "$here/active" ;;
@@ -238,3 +238,26 @@ def test_a_preview_says_what_apply_then_does_and_asks_for_nothing(manager, compi
     if step is RUNNING:
         manager.watched("2")
         assert preview() == ["would restart web.service", "hamgr: would change"]
+
+
+def handled(bundle_with, state, form):
+    """A script of the handler `h`, which a file notifies."""
+    step = {"file": {"path": "/etc/c", "content": "x"}, "notify": ["h"]}
+    handlers = [{"name": "h", "service": {"name": "web", "state": state}}]
+    bundle = bundle_with(step, more={"handlers": handlers})
+    return compile_step(bundle, "c", Verb.COMMISSION, "h", form=form, variables={}, facts={}, node_name="n1")
+
+
+@pytest.mark.parametrize(("state", "verb"), [("restarted", "restart"), ("reloaded", "reload")])
+def test_a_handler_restarts_what_runs_and_starts_what_does_not(manager, bundle_with, state, verb):
+    preview = handled(bundle_with, state, Form.PREVIEW)
+    assert manager.node.run(preview).stdout == f"would {verb} web.service\nhamgr: would change\n"
+    script = handled(bundle_with, state, Form.APPLY)
+    assert apply(manager, script) == (0, "hamgr: changed")
+    assert manager.calls() == ["daemon-reload", "start web.service"]
+    assert apply(manager, script) == (0, "hamgr: changed")
+    assert manager.calls() == ["daemon-reload", f"{verb} web.service"]
+    manager.set("broken", "dies")
+    manager.set("active", "failed")
+    code, told = apply(manager, script)
+    assert (code, told) == (1, "hamgr: web.service was started and did not stay up")

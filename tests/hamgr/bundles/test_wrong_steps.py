@@ -7,7 +7,7 @@ STEPS = {
     "no-kind": ("- name: s", "3:5: `commission`: needs exactly one of `file`, `service`, `script`, `check`"),
     "two-kinds": (
         "- name: s\n  file: {path: /a, content: x}\n  script: {content: x}",
-        "of `file`, `service`, `script`, `check`; it has file and script",
+        "of `file`, `service`, `script`, `check`, `reboot`; it has file and script",
     ),
     "no-name": ("- file: {path: /a, content: x}", "3:5: `name` is missing"),
     "bad-name": ("- name: Über\n  file: {path: /a, content: x}", "3:11: `Über` is no name for a step"),
@@ -121,6 +121,35 @@ STEPS = {
         "- name: s\n  check: {file: {path: /a}}\n  timeout_s: 0",
         "5:16: `timeout_s`: input should be greater",
     ),
+    "when-template": (
+        "- name: s\n  file: {path: /a, content: x}\n  when: '{{ a }}'",
+        "5:11: `when` is an expression already, without {{ and }} (as in `when: facts.cpus > 1`)",
+    ),
+    "when-syntax": (
+        "- name: s\n  file: {path: /a, content: x}\n  when: a ==",
+        "5:11: `when`: unexpected end of the expression",
+    ),
+    "when-filter": (
+        "- name: s\n  file: {path: /a, content: x}\n  when: a | nope",
+        "5:11: `when`: No filter named 'nope'",
+    ),
+    "when-bool": (
+        "- name: s\n  file: {path: /a, content: x}\n  when: true",
+        "5:11: `when` must be a text, not true or false",
+    ),
+    "notify-nobody": (
+        "- name: s\n  file: {path: /a, content: x}\n  notify: [restart]",
+        "5:14: there is no handler `restart` (write it in `handlers:`)",
+    ),
+    "restarted": (
+        "- name: s\n  service: {name: x, state: restarted}",
+        "4:31: `restarted` is for handlers; a step says what holds afterwards (write `running` here",
+    ),
+    "restarted-enabled": (
+        "- name: s\n  service: {name: x, state: restarted, enabled: true}",
+        "`state: restarted` goes with `name` alone",
+    ),
+    "reboot-command": ("- name: s\n  reboot: {command: [-f]}", "4:24: `command` must be the name or path"),
     "two-names": (
         "- name: s\n  check: {file: {path: /a}}\n- name: s\n  check: {file: {path: /a}}",
         "5:11: commission has two steps called `s`",
@@ -135,3 +164,76 @@ def test_a_wrong_step_is_refused_where_it_is_wrong(problems_of, web, name):
     assert len(found) == 1, found
     assert found[0].startswith("components/web/component.yaml:")
     assert expected in found[0]
+
+
+NOTIFYING = "commission:\n  - {name: s, file: {path: /a, content: x}, notify: [again]}\n"
+HANDLERS = {
+    "unknown": (
+        NOTIFYING + "handlers:\n  - {name: agian, service: {name: x, state: restarted}}\n",
+        [
+            "3:54: there is no handler `again` (did you mean `agian`?)",
+            "5:12: nobody notifies handler `agian` (add `notify: [agian]` to the steps after",
+        ],
+    ),
+    "nobody": (
+        NOTIFYING + "handlers:\n  - {name: again, script: {content: x}}\n  - {name: b, reboot: {}}\n",
+        ["6:12: nobody notifies handler `b`"],
+    ),
+    "kind": (
+        NOTIFYING + "handlers:\n  - {name: again, file: {path: /a, content: x}}\n",
+        ["5:12: handler `again` is neither a service nor a script nor a reboot (make it a step"],
+    ),
+    "running": (
+        NOTIFYING + "handlers:\n  - {name: again, service: {name: x, state: running}}\n",
+        ["handler `again` would do nothing where the service runs already (write `restarted`"],
+    ),
+    "chain": (
+        NOTIFYING + "handlers:\n  - {name: again, script: {content: x}, notify: [again]}\n",
+        ["5:41: a handler notifies nobody"],
+    ),
+    "name-of-a-step": (
+        NOTIFYING + "cleanup:\n  - {name: again, script: {content: x}}\n"
+        "handlers:\n  - {name: again, script: {content: x}}\n",
+        ["5:12: `again` is the name of a handler already (give the step another name)"],
+    ),
+    "two-names": (
+        NOTIFYING + "handlers:\n  - {name: again, script: {content: x}}\n  - {name: again, reboot: {}}\n",
+        ["6:12: handlers has two steps called `again`"],
+    ),
+    "verify": (
+        NOTIFYING + "verify:\n  - {name: t, check: {file: {path: /a}}, notify: [again]}\n"
+        "  - {name: r, reboot: {}}\nhandlers:\n  - {name: again, script: {content: x}}\n",
+        [
+            "5:42: a step in verify changes nothing, so it notifies nobody (leave `notify` out)",
+            "6:15: verify only looks, and restarts nothing",
+        ],
+    ),
+    "nonsense": (
+        "commission:\n  - {name: s, script: {content: x}, notify: [{a: b}]}\nhandlers:\n  - {name: [1]}\n",
+        [
+            "3:46: `notify` must be a text, not a mapping",
+            "5:12: `name` must be a text",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_a_handler_that_does_not_fit_is_refused_where_it_is_written(problems_of, name):
+    text, expected = HANDLERS[name]
+    found = problems_of(web='version: "1"\n' + text)
+    for line, part in zip(found, expected, strict=True):
+        assert line.startswith("components/web/component.yaml:")
+        assert part in line
+
+
+def test_a_secret_has_the_name_of_a_variable_and_is_listed_once(problems_of):
+    small = "version: 1\nroles: {web: {components: [web]}}\n"
+    small += "secrets: [db.password, b-c, db.password, facts, a..b]\n"
+    hint = "(a variable's name, or with dots the path to a part of one, as in `db.password`)"
+    assert problems_of(hamgr=small) == [
+        f"hamgr.yaml:3:24: `b-c` is no name for a variable {hint}",
+        "hamgr.yaml:3:29: `db.password` is listed twice",
+        f"hamgr.yaml:3:42: `facts` is no name for a variable {hint}",
+        f"hamgr.yaml:3:49: `a..b` is no name for a variable {hint}",
+    ]
