@@ -1,4 +1,4 @@
-"""Hundreds of practice nodes in a few processes, at the lowest priority: in a fleet they are other machines.
+"""Hundreds of practice nodes in a few processes.
 
 Steps on them are real processes; the account knows what servers and steps cost together.
 """
