@@ -108,19 +108,28 @@ class LogKeeper:
         self._shelf.forget(state)
         if found:
             self._peers_at, self._peers_pause_s = 0.0, PASS_PAUSE_S
-        if not self._shelf.usable(self._now()):
-            return
         leadership = self._replica.leadership
         if not leadership.leads:
-            await self._ask_peers()
-        else:
-            if leadership.term != self._term:  # the leader before us may have stored it on other replicas
-                self._peers_at = 0.0
-                await self._ask_peers()
-                self._term = leadership.term
-            await self._take_recent(found)
             if await self._flush():
-                self._dispatch(group, state)
+                await self._ask_peers()
+            return
+        if leadership.term != self._term:  # the leader before us may have stored it on other replicas
+            self._peers_at = 0.0
+            await self._ask_peers()
+            self._term = leadership.term
+        await self._take_recent(found)
+        tried_until = self._shelf.retry_at
+        await self._flush()
+        if self._shelf.full and self._shelf.retry_at > tried_until:
+            self._shed()
+        if not self._shelf.full:  # also while the disk fails: the other replicas get it from our memory
+            self._dispatch(group, state)
+
+    def _shed(self) -> None:
+        """Make room in memory, and put what was forgotten behind what nobody has read yet."""
+        for attempt in self._shelf.shed():
+            self._ledger.settle(attempt)
+            self._ledger.owe(attempt)
 
     async def _take_recent(self, found: Sequence[Attempt]) -> None:
         """Keep what came back with the attempts themselves; no node is called for that."""
@@ -130,11 +139,13 @@ class LogKeeper:
                 await self._add(shorten(attempt, output, bytes_max=self._attempt_bytes_max))
 
     def _dispatch(self, group: asyncio.TaskGroup, state: State) -> None:
-        for name in self._ledger.owed:
+        for name in tuple(self._ledger.owed):
             if len(self._at_work) >= self._nodes_at_once:
                 return
             if name in self._at_work or self._rests(state, name):
                 continue
+            if all(map(self._shelf.settled, self._ledger.owed[name])):
+                continue  # it was read, and waits to be written
             self._at_work[name] = group.create_task(self._supervise(name))
 
     def _rests(self, state: State, name: NodeName) -> bool:

@@ -1,6 +1,7 @@
 """The store for a caller that must not block: records gathered, written together, failures remembered.
 
-1. What was added counts as stored only when `flush` has said so.
+1. What was added counts as stored only when `flush` has said so; until then it is held in memory, and other
+   replicas can have it from there.
 2. A disk that cannot take it is left alone for `FAILURE_PAUSE_S`; one line says when that begins and ends.
 """
 
@@ -9,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
+from hamgr.logs import records
 from hamgr.logs.pieces import Attempt, Kept
 from hamgr.logs.sources import ANSWER_BYTES_MAX
 from hamgr.logs.store import LogDamaged, LogStore, StoreUnusable, number_of
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FAILURE_PAUSE_S = 30.0
 GATHERED_BYTES_MAX = 8 * 1024 * 1024
-"""With more than this, `add` asks for a `flush`."""
+"""With more than this, `add` asks for a `flush`; and where that fails, no more is worth reading."""
 
 
 class Shelf:
@@ -61,16 +63,28 @@ class Shelf:
         """Say whether it is worth trying to store something."""
         return not self.failure or now >= self.retry_at
 
+    @property
+    def full(self) -> bool:
+        """Say whether as much waits to be written as may."""
+        return self._gathered_bytes >= GATHERED_BYTES_MAX
+
     def settled(self, attempt: Attempt) -> bool:
+        """Say whether nobody has to read an output: it is stored, or waits to be."""
         return attempt in self._gathered or attempt in self._writing or self._store.settled(attempt)
 
     async def get(self, attempt: Attempt) -> Kept | None:
-        """Return what is stored; None when there is nothing that can be believed."""
+        """Return what is stored or waits to be; None when there is nothing that can be believed."""
+        held = self._held(attempt)
+        if held is not None:
+            return await asyncio.to_thread(records.decode, held)
         try:
             return await asyncio.to_thread(self._store.get, attempt)
         except (LogDamaged, StoreUnusable) as error:
             log.warning("%s", error)
             return None
+
+    def _held(self, attempt: Attempt) -> bytes | None:
+        return self._gathered.get(attempt) or self._writing.get(attempt)
 
     async def records(self, wanted: Sequence[Attempt]) -> bytes:
         """Return stored records one after the other, `ANSWER_BYTES_MAX` and one more at most."""
@@ -80,7 +94,7 @@ class Shelf:
         found, size = [], 0
         for attempt in wanted:
             try:
-                record = self._store.record(attempt)
+                record = self._held(attempt) or self._store.record(attempt)
             except StoreUnusable as error:
                 log.warning("%s", error)
                 break
@@ -95,16 +109,31 @@ class Shelf:
         """Gather records for the next `flush`; True when that should not wait any longer."""
         self._gathered |= stored
         self._gathered_bytes += sum(map(len, stored.values()))
-        return self._gathered_bytes >= GATHERED_BYTES_MAX
+        return self.full
 
     async def flush(self, now: float) -> list[Attempt]:
-        """Write what was gathered; return what is on the disk now, and drop what cannot be."""
+        """Write what was gathered; return what is on the disk now. What cannot be written goes on waiting."""
         async with self._flushing:
+            if not self.usable(now):
+                return []
             self._writing, self._gathered, self._gathered_bytes = self._gathered, {}, 0
+            written: list[Attempt] = []
             try:
-                return await self._write(now)
+                written = await self._write(now)
             finally:
+                for attempt in written:
+                    del self._writing[attempt]
+                self._gathered = self._writing | self._gathered
+                self._gathered_bytes = sum(map(len, self._gathered.values()))
                 self._writing = {}
+            return written
+
+    def shed(self) -> list[Attempt]:
+        """Forget the older half of what waits to be written, and return what it was."""
+        forgotten = list(self._gathered)[: (len(self._gathered) + 1) // 2]
+        for attempt in forgotten:
+            self._gathered_bytes -= len(self._gathered.pop(attempt))
+        return forgotten
 
     async def _write(self, now: float) -> list[Attempt]:
         if not self._opened:

@@ -27,3 +27,12 @@ def store(folder: Path, *, bytes_max: int = 64 * MIB, reserve_bytes: int = 0) ->
     made = LogStore(folder, bytes_max=bytes_max, reserve_bytes=reserve_bytes)
     made.open()
     return made
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    """Return bytes that deflate cannot shorten, the same each time."""
+    state, found = seed, bytearray()
+    while len(found) < size:
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        found += state.to_bytes(8, "little")
+    return bytes(found[:size])

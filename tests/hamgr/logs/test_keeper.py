@@ -8,9 +8,11 @@ import pytest
 
 from backends.memory.faults import Fault
 from hamgr.logs import keeper as keeper_module
+from hamgr.logs import shelf as shelf_module
 from hamgr.logs.store import LogStore, StoreUnusable
 from statemachine.commands import ForgetNode
 from statemachine.words import Ending, JobKind, NodeName
+from tests.hamgr.logs.kit import noise
 from tests.hamgr.logs.scene import LONG, Scene, until
 
 
@@ -152,13 +154,42 @@ async def test_a_full_disk_stops_neither_the_keeper_nor_the_others_and_is_told(
         job = await scene.submit()
         whose = await scene.step(job)
         await until(lambda: scene.keepers["r1"].figures.failing, "the failure")
+        await scene.until_stored(whose, "r2", "r3")
+        scene.memory.detach("10.0.0.1")
         assert b"".join(line.data for line in await scene.read("r1", job)) == LONG
+        assert scene.read_calls() == 0, "what was read once waits in memory"
         assert [r.levelno for r in caplog.records if "cannot be stored" in r.message] == [logging.ERROR]
         Full.full = False
         await scene.until_stored(whose)
         await until(lambda: not scene.keepers["r1"].figures.failing, "the recovery")
     assert sum("cannot be stored" in r.message for r in caplog.records) == 1
     assert sum("stored again" in r.message for r in caplog.records) == 1
+
+
+async def test_what_a_leader_cannot_store_is_bounded_in_memory_and_reaches_the_others_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(LogStore):
+        def put(self, job, stored):
+            if self._directory.name == "r1":
+                raise StoreUnusable("the disk is full; make room")
+            super().put(job, stored)
+
+    monkeypatch.setattr(shelf_module, "GATHERED_BYTES_MAX", 2_000)
+    names = tuple(f"n{number}" for number in range(1, 13))
+    scene = Scene(
+        tmp_path, names=("r1", "r2"), store_of=lambda folder: Full(folder, bytes_max=2**24, reserve_bytes=0)
+    )
+    await scene.begin(*names)
+    job = await scene.submit(*names)
+    attempts = [await scene.step(job, noise(3_000, place), node=name) for place, name in enumerate(names)]
+    async with scene.keeping():
+        most = 0
+        for whose in attempts:
+            await scene.until_stored(whose, "r2")
+            most = max(most, scene.keepers["r1"]._shelf._gathered_bytes)
+        assert scene.keepers["r1"].figures.owed_attempts == len(attempts)
+    assert most <= 2_000 + 5 * 4_000, "what several nodes answered at once, and no more"
 
 
 async def test_a_folder_that_cannot_be_used_at_first_is_used_when_it_can(tmp_path: Path) -> None:

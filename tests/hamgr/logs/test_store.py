@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 
 from hamgr.logs.pieces import Attempt
 from hamgr.logs.store import LogDamaged, StoreUnusable, number_of
-from tests.hamgr.logs.kit import JOB, MIB, attempt, kept, record, store
-
-
-def noise(size: int, seed: int = 1) -> bytes:
-    """Return bytes that deflate cannot shorten, the same each time."""
-    state, found = seed, bytearray()
-    while len(found) < size:
-        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
-        found += state.to_bytes(8, "little")
-    return bytes(found[:size])
+from tests.hamgr.logs.kit import JOB, MIB, attempt, kept, noise, record, store
 
 
 def job(number: int) -> str:
