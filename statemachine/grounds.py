@@ -18,7 +18,7 @@ from statemachine import codec, debts, variables
 from statemachine.commands import SubmitJob
 from statemachine.copying import replace
 from statemachine.model import Node, State
-from statemachine.words import Digest, NodeName, Offline, RequestId
+from statemachine.words import Digest, NodeName, Offline, RequestId, Value
 
 FORMAT = 1
 """Of what hashes are made of; raised when a part is added, so that old plans are made anew."""
@@ -37,6 +37,7 @@ _TAG_BYTES = 2
 """The digest decides; a tag for each part only says which of them moved."""
 _FLEETING_FACTS = frozenset({"boot_id"})
 """A reboot alone moves nothing that a plan rests on."""
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 STAMPS = frozenset({"request_id", "at", "actor"})
 """Of a command, and not of what it asks for."""
 
@@ -47,15 +48,15 @@ class Grounds:
     def __init__(self, state: State, request: SubmitJob) -> None:
         self._state = state
         self._request = request
-        self._shared: dict[tuple[Digest, str], bytes] = {}
+        self._shared: dict[tuple[Digest, str], _Shared] = {}
 
     def of(self, name: NodeName) -> bytes:
         """Return what the request rests on at a node: a digest, and a tag for each of `PARTS`."""
         node = self._state.nodes.get(name)
         if node is None:
             return b""
-        parts = [msgpack.packb(_sorted(part), use_bin_type=True) for part in self._parts(node)]
-        digest = hashlib.sha256(msgpack.packb([FORMAT, *parts], use_bin_type=True)).digest()
+        parts = [_pack(part) for part in self._parts(node)]
+        digest = hashlib.sha256(msgpack.packb([FORMAT, *parts])).digest()
         tags = b"".join(zlib.crc32(part).to_bytes(4, "big")[:_TAG_BYTES] for part in parts)
         return digest[:_DIGEST_BYTES] + tags
 
@@ -79,15 +80,44 @@ class Grounds:
         )
 
     def _variables(self, node: Node, bundle: Digest, role: str) -> bytes:
-        known = self._shared.get((bundle, role))
-        if known is not None and not node.variables:
-            return known
-        layers = variables.layers(self._state, node, bundle, role=role)
-        found = variables.resolve((*layers, ("request", self._request.variables)))
-        packed = hashlib.sha256(msgpack.packb(_sorted(found), use_bin_type=True)).digest()
-        if not node.variables:
-            self._shared[bundle, role] = packed
-        return packed
+        """Return a digest of the variables that the job would have on the node.
+
+        Most values are shared: they are packed once, and only those that the node says something of anew.
+        """
+        shared = self._shared.get((bundle, role))
+        if shared is None:
+            layers = variables.layers(self._state, node, bundle, role=role)
+            below = variables.resolve(tuple(layer for layer in layers if layer[0] != "node"))
+            shared = self._shared[bundle, role] = _Shared(below, self._request.variables)
+        return shared.with_own(node.variables)
+
+
+class _Shared:
+    """The variables of all nodes of one role: those below a node's own, and those of the request above."""
+
+    def __init__(self, below: dict[str, Value], above: Mapping[str, Value]) -> None:
+        self._below = below
+        self._above = above
+        self._packed = {key: _pack(value) for key, value in variables.merged(below, above).items()}
+        self._nothing_own = _digest(self._packed)
+
+    def with_own(self, own: Mapping[str, Value]) -> bytes:
+        """Return a digest of all of them with the node's `own` in between."""
+        if not own:
+            return self._nothing_own
+        below = {key: self._below[key] for key in own if key in self._below}
+        above = {key: self._above[key] for key in own if key in self._above}
+        found = variables.merged(variables.merged(below, own), above)
+        packed = {key: value for key, value in self._packed.items() if key not in own}
+        return _digest(packed | {key: _pack(value) for key, value in found.items()})
+
+
+def _digest(packed: Mapping[str, bytes]) -> bytes:
+    return hashlib.sha256(msgpack.packb([[key, packed[key]] for key in sorted(packed)])).digest()
+
+
+def _pack(value: Any) -> bytes:
+    return cast("bytes", msgpack.packb(_sorted(value), use_bin_type=True))
 
 
 def preconditions(state: State, request: SubmitJob) -> dict[NodeName, bytes]:
@@ -164,6 +194,8 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
 
 def _sorted(value: Any) -> Any:
     """Return a value whose maps are in the order of their keys: equal values give equal bytes."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return {key: _sorted(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
