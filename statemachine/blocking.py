@@ -8,12 +8,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from statemachine import debts, inventory, lifecycle, requirements
+from statemachine import debts, inventory, lifecycle, requirements, takeover
 from statemachine.lifecycle import Trigger
 from statemachine.model import Job, Node, State, Task
-from statemachine.plans import role_of, wanted_bundle
+from statemachine.plans import kind_of, role_of, wanted_bundle
 from statemachine.requirements import Census
-from statemachine.words import JobId, JobKind, Status, TaskState
+from statemachine.words import JobId, JobKind, NodeName, Status, TaskState
 
 ALLOWED: dict[JobKind, tuple[Status, ...]] = {
     JobKind.COMMISSION: lifecycle.allowed_from(Trigger.COMMISSION),
@@ -56,6 +56,10 @@ class Counts:
     def working(self) -> Census:
         return requirements.at_work(self._state)
 
+    @cached_property
+    def reserved(self) -> dict[NodeName, JobId]:
+        return takeover.reserved(self._state)
+
 
 def waits_for(state: State, job: Job, task: Task, counts: Counts) -> list[Wait]:
     """Return what a queued task of the open wave waits for; empty when it may begin."""
@@ -65,18 +69,32 @@ def waits_for(state: State, job: Job, task: Task, counts: Counts) -> list[Wait]:
     if node.job and node.job != job.id:
         holder = state.jobs[node.job]
         return [Wait(message=f"{node.name} is locked by {holder.id}, a {holder.kind}", job=holder.id)]
+    if wait := _reserved(state, job, node, counts):
+        return [wait]
     return [Wait(message=message) for message in _requirements(state, job, node, counts)]
 
 
+def _reserved(state: State, job: Job, node: Node, counts: Counts) -> Wait | None:
+    """Return what a task waits for because two nodes are about to change places."""
+    keeper = counts.reserved.get(node.name, job.id)
+    if keeper != job.id:
+        return Wait(message=f"{node.name} is kept for {keeper}, a {JobKind.REPLACE}", job=keeper)
+    other = state.nodes.get(job.replaces) if job.replaces else None
+    if other is not None and other.job not in ("", job.id):
+        return Wait(message=f"{other.name} is locked by {other.job}", job=other.job)
+    return None
+
+
 def _requirements(state: State, job: Job, node: Node, counts: Counts) -> list[str]:
-    if job.kind is JobKind.COMMISSION:
+    kind = kind_of(job, node.name)
+    if kind is JobKind.COMMISSION:
         role, bundle = role_of(job, node), wanted_bundle(job, job.tasks.get(node.name))
         if requirements.needs(state, role, bundle):
             return requirements.waits_to_enter(state, counts.present, role, bundle)
-    elif job.kind is JobKind.DECOMMISSION:
+    elif kind is JobKind.DECOMMISSION:
         if requirements.is_needed(state, node):
             return requirements.waits_to_leave(state, counts.present, node)
-    elif job.kind in STOP_NODES and not job.rollout.below_minimum and requirements.is_needed(state, node):
+    elif kind in STOP_NODES and not job.rollout.below_minimum and requirements.is_needed(state, node):
         return requirements.waits_to_stop(state, counts.working, node)
     return []
 
@@ -88,11 +106,14 @@ def unfit(state: State, job: Job, task: Task, at: float) -> str:
         return "it was forgotten meanwhile"
     if node.job:
         return ""  # whoever has the lock may change all of this
-    if node.status not in ALLOWED[job.kind]:
+    kind = kind_of(job, node.name)
+    if node.status not in ALLOWED[kind]:
         return f"it is {node.status} meanwhile"
-    if job.kind not in PASS_CORDONS and inventory.in_maintenance(node, at):
+    if job.replaces and (why := takeover.unfit(state, job, node)):
+        return why
+    if kind not in PASS_CORDONS and node.name != job.replaces and inventory.in_maintenance(node, at):
         return f"in maintenance: {node.maintenance.reason if node.maintenance else ''}"
-    if job.kind in (JobKind.COMMISSION, JobKind.UPGRADE):
+    if kind in (JobKind.COMMISSION, JobKind.UPGRADE):
         bundle = state.bundles.get(wanted_bundle(job, task))
         if bundle is None or role_of(job, node) not in bundle.manifest.roles:
             return f"the bundle has no role {role_of(job, node) or '(none)'}"

@@ -168,6 +168,16 @@ class SubmitJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceNode(_Command):
+    """Put the machine `new` in the place of `old`: its name, role, labels, variables and history."""
+
+    old: NodeName
+    new: NodeName
+    reason: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordPlan(_Command):
     """Keep a job that was looked at, so that it can be approved and begun exactly as it was seen.
 
@@ -353,6 +363,7 @@ Command: TypeAlias = (
     | SetGlobals
     | CommitBundle
     | SubmitJob
+    | ReplaceNode
     | RecordPlan
     | ApprovePlan
     | SubmitDiscovery

@@ -80,6 +80,9 @@ def retry_job(draft: Draft, command: RetryJob) -> Outcome:
         return job
     if job.kind is JobKind.DISCOVER:
         return _refused(job, f"job {job.id} discovers; run `hamgr discover` again instead")
+    if job.kind is JobKind.REPLACE:
+        again_by = f"ask for it anew: `hamgr node replace {job.replaces} {next(iter(job.tasks))}`"
+        return _refused(job, f"job {job.id} replaces a node", again_by)
     again = reverts.retry_of(draft, job, unfinished=command.unfinished, reason=command.reason)
     if isinstance(again, str):
         return _refused(job, again)

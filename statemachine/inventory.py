@@ -4,24 +4,21 @@
 2. A forgotten machine leaves a tombstone, which `sightings` looks at.
 """
 
-from statemachine import requirements, words
+from statemachine import requirements, takeover, words
 from statemachine.commands import AddNode, EditNode, ForgetNode, ReportPresence
 from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import COUNTED, FORGETTABLE, UNDERWAY
 from statemachine.model import (
     ERROR_CHARS_MAX,
+    LABELS_MAX,
     NODES_MAX,
-    TOMBSTONES_MAX,
     Node,
-    Tombstone,
     Transition,
 )
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.variables import merged
 from statemachine.words import Health, Presence, Status
-
-LABELS_MAX = 64
 
 
 def no_such_node(*names: str) -> Rejected:
@@ -175,6 +172,8 @@ def forget_node(draft: Draft, command: ForgetNode) -> Outcome:
         return refusal
     if node.job:
         return busy(node)
+    if keeper := takeover.reserved(draft.before).get(node.name):
+        return busy(replace(node, job=keeper))
     if node.status not in FORGETTABLE and not command.force:
         return Rejected(
             reason=Reason.WRONG_STATUS,
@@ -184,12 +183,7 @@ def forget_node(draft: Draft, command: ForgetNode) -> Outcome:
         )
     if broken := requirements.refusal_of_removal(draft.before, [node.name]):
         return Rejected(reason=Reason.REQUIREMENT, message="; ".join(broken), offenders=(node.name,))
-    draft.drop_node(node.name)
-    if node.machine_id:
-        stone = Tombstone(
-            name=node.name, machine_id=node.machine_id, host_key=node.host_key, at=draft.at, actor=draft.actor
-        )
-        draft.set(tombstones=(*draft.before.tombstones, stone)[-TOMBSTONES_MAX:])
+    takeover.bury(draft, node)
     draft.event("node.forgotten", node.name, f"forgotten while {node.status}")
     return Accepted(index=draft.index, ref=node.name)
 

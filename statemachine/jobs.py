@@ -19,6 +19,8 @@ UPGRADE_WAVES_DEFAULT = 10
 def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
     if command.kind is JobKind.DISCOVER:
         return inventory.invalid("a discover job is submitted with addresses, not with nodes")
+    if command.kind is JobKind.REPLACE:
+        return inventory.invalid("a replacement names two nodes", hint="hamgr node replace OLD NEW")
     if refusal := admission.bad_numbers(draft, command.max_parallel, command.max_failed, command.priority):
         return refusal
     if refusal := admission.bad_deadline(command.task_deadline_s):

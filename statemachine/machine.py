@@ -20,6 +20,7 @@ from statemachine import (
     jobs,
     maintenance,
     payments,
+    replacing,
     requests,
     tasks,
     waves,
@@ -43,6 +44,7 @@ from statemachine.commands import (
     PayDebt,
     PromoteJob,
     RecordPlan,
+    ReplaceNode,
     ReportPresence,
     ReportSighting,
     ReportSilence,
@@ -132,6 +134,8 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return configuration.commit_bundle(draft, command)
         case SubmitJob():
             return approvals.submit(draft, command)
+        case ReplaceNode():
+            return replacing.replace_node(draft, command)
         case RecordPlan():
             return approvals.record_plan(draft, command)
         case ApprovePlan():

@@ -39,6 +39,8 @@ JOBS_ENDED_MAX = 200
 JOBS_RUNNING_MAX = 64
 BUNDLES_MAX = 64
 TOMBSTONES_MAX = 1_024
+LABELS_MAX = 64
+"""Labels of a node."""
 TASKS_MAX = NODES_MAX
 RESULTS_MAX = 64
 """Attempt results kept per task, the newest."""
@@ -132,6 +134,7 @@ class Node:
         returns_to: The status that a failed upgrade gives back.
         variables: The node's own layer of variables.
         error: Why the last operation failed; empty after one that did not.
+        past: The newest history of the machines that had this name before.
         debt: What it missed while it could not be reached; others do not lean on it until that is done.
         index: Log index of the last change (the API's ETag).
     """
@@ -158,6 +161,7 @@ class Node:
     debt: Debt | None = None
     seen_at: float = 0.0
     history: tuple[Transition, ...] = ()
+    past: tuple[Transition, ...] = ()
     index: int = 0
 
 
@@ -206,6 +210,7 @@ class Task:
         bundle_before: The node's last good bundle when the task began; a revert goes back to it.
         proving_since: When the first proof of this task began; the healthy deadline counts from it.
         notified: Handlers that are to run at the end of their component's verb, as `component/handler`.
+        kind: What is done on this node, where that is not what the job is.
     """
 
     node: NodeName
@@ -230,6 +235,7 @@ class Task:
     bundle_before: Digest = Digest("")
     proving_since: float = 0.0
     notified: tuple[str, ...] = ()
+    kind: JobKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +259,7 @@ class Job:
         retry_of: The job whose failed nodes this one tries again.
         revert_of: The job that this one undoes.
         plan: The hash of the plan that it was begun from; empty when there was none.
+        replaces: The node in whose place the job puts the one of its first task.
         owes: Nodes that cannot be reached when their turn comes are skipped, and owe what they missed.
         task_deadline_s: How long a task may take until its undo begins, from its first claim; 0 for no limit.
         tasks: By node, in the order of the waves. A discover job's are keyed by `address:port`.
@@ -294,6 +301,7 @@ class Job:
     plan: str = ""
     task_deadline_s: float = 0.0
     owes: bool = False
+    replaces: NodeName = NodeName("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

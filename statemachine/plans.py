@@ -7,6 +7,7 @@ verify        VERIFY against the bundle that the node is configured with
 decommission  WORK cleanup verbs, last component first
 drain         WORK drain verbs, last component first; after a failure UNDO the undrain verbs
 undrain       WORK undrain verbs, VERIFY
+replace       as commission (or upgrade) on the new node, then as decommission on the old one
 
 Where the strategy wants nodes to be healthy for a while, SOAK proves them once more after VERIFY.
 A handler is a step that is owed only when a step before it has notified it.
@@ -18,7 +19,7 @@ from itertools import islice
 
 from statemachine.manifest import Manifest, RoleSpec, StepSpec
 from statemachine.model import Job, Node, State, Task
-from statemachine.words import Digest, JobKind, Phase, Verb
+from statemachine.words import Digest, JobKind, NodeName, Phase, Verb
 
 PROOFS = frozenset({Phase.VERIFY, Phase.SOAK, Phase.REVERIFY})
 """Phases that look and change nothing."""
@@ -29,6 +30,7 @@ PHASES: dict[JobKind, tuple[Phase, ...]] = {
     JobKind.DECOMMISSION: (Phase.WORK,),
     JobKind.DRAIN: (Phase.WORK,),
     JobKind.UNDRAIN: (Phase.WORK, Phase.VERIFY),
+    JobKind.REPLACE: (Phase.WORK, Phase.VERIFY),
     JobKind.DISCOVER: (),
 }
 """The way to success, but for `SOAK` (see `way`)."""
@@ -39,6 +41,7 @@ UNDO_PHASES: dict[JobKind, tuple[Phase, ...]] = {
     JobKind.DECOMMISSION: (),
     JobKind.DRAIN: (Phase.UNDO,),
     JobKind.UNDRAIN: (),
+    JobKind.REPLACE: (Phase.UNDO, Phase.REVERIFY),
     JobKind.DISCOVER: (),
 }
 """The way back after a failure; empty where there is none."""
@@ -69,10 +72,22 @@ class PlannedStep:
     spec: StepSpec
 
 
-def way(job: Job) -> tuple[Phase, ...]:
-    """Return the phases of `job` on its way to success."""
-    phases = PHASES[job.kind]
-    soaks = job.rollout.min_healthy_s > 0 and job.kind in (JobKind.COMMISSION, JobKind.UPGRADE)
+def kind_of(job: Job, name: NodeName) -> JobKind:
+    """Return what `job` does on the node `name`."""
+    task = job.tasks.get(name)
+    return job.kind if task is None or task.kind is None else task.kind
+
+
+def name_on(job: Job, name: NodeName) -> NodeName:
+    """Return the name by which `job` configures the node `name`: that of the one in whose place it comes."""
+    return job.replaces if job.replaces and name == next(iter(job.tasks)) else name
+
+
+def way(job: Job, kind: JobKind | None = None) -> tuple[Phase, ...]:
+    """Return the phases of `job` on its way to success, on a node for which it is of `kind`."""
+    kind = kind or job.kind
+    phases = PHASES[kind]
+    soaks = job.rollout.min_healthy_s > 0 and kind in (JobKind.COMMISSION, JobKind.UPGRADE)
     return (*phases, Phase.SOAK) if soaks else phases
 
 
@@ -83,14 +98,15 @@ def wanted_bundle(job: Job, task: Task | None) -> Digest:
 
 def role_of(job: Job, node: Node) -> str:
     """Return the role that `job` configures `node` for."""
-    return job.role or node.role if job.kind is JobKind.COMMISSION else node.role
+    return job.role or node.role if kind_of(job, node.name) is JobKind.COMMISSION else node.role
 
 
 def bundle_of(job: Job, node: Node, phase: Phase) -> Digest:
     """Return the bundle whose verbs run in `phase`."""
-    if job.kind in KEEP_BUNDLE:
+    kind = kind_of(job, node.name)
+    if kind in KEEP_BUNDLE:
         return node.bundle
-    if job.kind is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
+    if kind is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
         return node.last_good
     return wanted_bundle(job, job.tasks.get(node.name))
 
@@ -115,12 +131,13 @@ def steps(state: State, job: Job, node: Node, phase: Phase) -> tuple[PlannedStep
     if found is None:
         return ()
     manifest, digest, role = found
-    return role_steps(manifest, digest, role, _verb(job.kind, phase), phase)
+    return role_steps(manifest, digest, role, _verb(kind_of(job, node.name), phase), phase)
 
 
 def _content(state: State, job: Job, node: Node, phase: Phase) -> tuple[Manifest, Digest, RoleSpec] | None:
     """Return what `phase` runs: manifest, bundle and role; None when there is no such thing."""
-    if phase not in way(job) and phase not in UNDO_PHASES[job.kind]:
+    kind = kind_of(job, node.name)
+    if phase not in way(job, kind) and phase not in UNDO_PHASES[kind]:
         return None
     digest = bundle_of(job, node, phase)
     bundle = state.bundles.get(digest)
@@ -163,7 +180,7 @@ def owed_step(state: State, job: Job, task: Task) -> PlannedStep | None:
     if found is None:
         return None
     manifest, digest, role = found
-    verb = _verb(job.kind, task.phase)
+    verb = _verb(kind_of(job, task.node), task.phase)
     for place, (component, spec) in islice(enumerate(_specs(manifest, role, verb)), task.cursor, None):
         if not spec.handler or handler_key(component, spec.name) in task.notified:
             return _planned(digest, verb, task.phase, place, component, spec)

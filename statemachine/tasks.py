@@ -82,11 +82,12 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
         if not waves.may_begin(draft.before, job, task):
             return _stale(f"job {job.id} on {node.name} may not begin yet", node.name)
         node = draft.put_node(replace(node, returns_to=node.status, job=job.id))
-        if trigger := CLAIM_TRIGGERS.get(job.kind):
+        kind = plans.kind_of(job, node.name)
+        if trigger := CLAIM_TRIGGERS.get(kind):
             node = draft.move(node.name, trigger, job=job.id)
-        if job.kind is JobKind.DRAIN:
+        if kind is JobKind.DRAIN:
             node = maintenance.begin_drain(draft, node, job)
-        first = plans.way(job)[0]
+        first = plans.way(job, kind)[0]
         task = replace(
             task,
             state=TaskState.RUNNING,
@@ -95,7 +96,7 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
             bundle_before=node.last_good,
             proving_since=draft.at if first is Phase.VERIFY else 0.0,
         )
-        draft.event("task.started", node.name, f"{job.kind} by {command.claimant}", job=job.id)
+        draft.event("task.started", node.name, f"{kind} by {command.claimant}", job=job.id)
     else:
         draft.event("task.claimed", node.name, f"taken over by {command.claimant}", job=job.id)
     draft.put_node(replace(node, epoch=epoch))
@@ -211,8 +212,9 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
             job = draft.jobs[job_id]
             task = job.tasks[name]
             continue
-        forward = plans.way(job)
-        way = forward if task.phase in forward else plans.UNDO_PHASES[job.kind]
+        kind = plans.kind_of(job, name)
+        forward = plans.way(job, kind)
+        way = forward if task.phase in forward else plans.UNDO_PHASES[kind]
         rest = way[way.index(task.phase) + 1 :]
         if rest:
             draft.put_task(job_id, _begun(draft, job, task, rest[0]))
@@ -228,7 +230,7 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
 def _too_late(draft: Draft, job: Job, task: Task) -> str:
     """Return why a task begins no further step on its way, since its time is over; empty while it is not."""
     over = job.task_deadline_s and max(draft.at, task.not_before) >= task.started_at + job.task_deadline_s
-    if not over or task.launched_at is not None or task.phase not in plans.way(job):
+    if not over or task.launched_at is not None or task.phase in (Phase.UNDO, Phase.REVERIFY):
         return ""
     last = task.results[-1] if task.results and not task.results[-1].passed else None
     said = f"; {last.step} {describe(last)}" if last else ""
@@ -272,7 +274,7 @@ def _count(task: Task, planned: PlannedStep, *endings: Ending, checks: bool = Fa
 
 def _failed(draft: Draft, job: Job, task: Task, planned: PlannedStep, result: Result) -> None:
     failures = _count(task, planned, Ending.EXITED, Ending.TIMED_OUT)
-    stopping = task.cancel and task.phase not in plans.UNDO_PHASES[job.kind]
+    stopping = task.cancel and task.phase not in (Phase.UNDO, Phase.REVERIFY)
     if failures <= min(planned.spec.retries, RETRIES_MAX) and not stopping:
         delay_s = min(planned.spec.retry_delay_s * 2 ** min(failures - 1, 16), RETRY_DELAY_S_MAX)
         _again(draft, job, task, delay_s=delay_s)
@@ -321,7 +323,7 @@ def _out_of_reach(draft: Draft, job: Job, task: Task, result: Result, *, launche
     if task.touched:
         unknown = f"; whether {result.step} finished is unknown" if launched else ""
         undo.quarantine(draft, job, task, f"{why}{unknown}")
-    elif job.owes and result.ending is Ending.UNREACHABLE and not task.cancel:
+    elif (job.owes or task.node == job.replaces) and result.ending is Ending.UNREACHABLE and not task.cancel:
         undo.skip(draft, job, task, why)
     else:
         undo.fail_phase(draft, job, task, why)

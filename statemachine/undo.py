@@ -8,7 +8,7 @@
 
 from dataclasses import replace
 
-from statemachine import debts, maintenance, plans, waves
+from statemachine import debts, maintenance, plans, takeover, waves
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, Task
@@ -30,13 +30,13 @@ _SAYS_DRIFT = frozenset({Ending.EXITED, Ending.TIMED_OUT})
 def succeed(draft: Draft, job: Job, task: Task) -> None:
     """End a task whose last phase passed."""
     node = draft.nodes[task.node]
-    if job.kind is JobKind.VERIFY:
+    if plans.kind_of(job, task.node) is JobKind.VERIFY:
         node = _judge(draft, node, Health.VERIFIED, job)
-    elif job.kind is JobKind.DRAIN:
+    elif plans.kind_of(job, task.node) is JobKind.DRAIN:
         node = maintenance.end_drain(draft, node, job)
-    elif job.kind is JobKind.UNDRAIN:
+    elif plans.kind_of(job, task.node) is JobKind.UNDRAIN:
         node = _judge(draft, maintenance.lift(draft, node, "its load is back"), Health.VERIFIED, job)
-    elif job.kind is JobKind.DECOMMISSION:
+    elif plans.kind_of(job, task.node) is JobKind.DECOMMISSION:
         node = draft.move(node.name, Trigger.REMOVED, job=job.id)
         node = replace(node, bundle=Digest(""), last_good=Digest(""))
         node = _judge(draft, node, Health.UNKNOWN, job)
@@ -45,7 +45,7 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
         bundle = plans.wanted_bundle(job, task)
         node = replace(node, role=plans.role_of(job, node), bundle=bundle, last_good=bundle)
         node = _judge(draft, node, Health.VERIFIED, job)
-    if job.kind not in plans.KEEP_STATUS:
+    if plans.kind_of(job, task.node) not in plans.KEEP_STATUS and node.name != job.replaces:
         node = debts.paid(draft, node, job)
     draft.put_node(replace(node, error="", returns_to=None))
     waves.end_task(draft, job.id, task, TaskState.SUCCEEDED)
@@ -53,7 +53,7 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
 
 def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
     """Begin the undo, or end the task where there is nothing to undo or no way to."""
-    undo_phases = plans.UNDO_PHASES[job.kind]
+    undo_phases = plans.UNDO_PHASES[plans.kind_of(job, task.node)]
     if task.phase is Phase.VERIFY and not undo_phases:
         node = draft.nodes[task.node]
         last = task.results[-1] if task.results else None
@@ -83,10 +83,10 @@ def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
 
 def undone(draft: Draft, job: Job, task: Task) -> None:
     """End a failed task whose undo passed."""
-    if job.kind is JobKind.COMMISSION:
+    if plans.kind_of(job, task.node) is JobKind.COMMISSION:
         node = draft.move(task_node(draft, task).name, Trigger.CLEANED, job=job.id, reason=task.failure)
         node = replace(node, bundle=Digest(""), last_good=Digest(""))
-    elif job.kind is JobKind.DRAIN:
+    elif plans.kind_of(job, task.node) is JobKind.DRAIN:
         node = maintenance.give_up_drain(draft, task_node(draft, task), job)
     else:
         node = task_node(draft, task)
@@ -101,7 +101,7 @@ def quarantine(draft: Draft, job: Job, task: Task, why: str) -> None:
     """End a task whose node nobody can vouch for; a job that keeps the status keeps the cordon too."""
     first = f"{task.failure}; then {why}" if task.failure and why != task.failure else why
     node = task_node(draft, task)
-    if job.kind not in plans.KEEP_STATUS:
+    if plans.kind_of(job, task.node) not in plans.KEEP_STATUS:
         node = draft.move(node.name, Trigger.STUCK, job=job.id, reason=first)
         node = _judge(draft, node, Health.UNKNOWN, job)
     _end(draft, job, task, node, first)
@@ -113,11 +113,13 @@ def task_node(draft: Draft, task: Task) -> Node:
 
 
 def skip(draft: Draft, job: Job, task: Task, why: str) -> None:
-    """End a task whose node was not touched and cannot be reached; it owes what it missed."""
+    """End a task whose node was not touched and cannot be reached, and without which the job goes on."""
     node = _returned(draft, job, task, why)
     draft.put_node(replace(node, returns_to=None))
-    debts.owe(draft, node.name, job)
-    waves.end_task(draft, job.id, task, TaskState.SKIPPED, f"{debts.SKIPPED}: {why}")
+    if job.owes:
+        debts.owe(draft, node.name, job)
+    said = debts.SKIPPED if job.owes else takeover.LEFT
+    waves.end_task(draft, job.id, task, TaskState.SKIPPED, f"{said}: {why}")
 
 
 def _give_back(draft: Draft, job: Job, task: Task, why: str) -> None:
@@ -128,9 +130,9 @@ def _returned(draft: Draft, job: Job, task: Task, why: str) -> Node:
     """Return the node of a task that did nothing, as it was before."""
     node = task_node(draft, task)
     before = node.returns_to or node.status
-    if job.kind is JobKind.DRAIN:
+    if plans.kind_of(job, task.node) is JobKind.DRAIN:
         node = maintenance.give_up_drain(draft, node, job)
-    elif job.kind not in plans.KEEP_STATUS:
+    elif plans.kind_of(job, task.node) not in plans.KEEP_STATUS:
         node = draft.move(
             node.name, _GIVES_BACK[before], job=job.id, reason=f"{why}; the node was not touched"
         )

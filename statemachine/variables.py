@@ -6,6 +6,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from statemachine import plans
 from statemachine.model import Job, Node, State
 from statemachine.words import Digest, Value
 
@@ -36,10 +37,16 @@ def layers(
     found.append(("globals", state.globals))
     if stored is not None and role in stored.manifest.roles:
         found.append((f"role {role}", stored.manifest.roles[role].variables))
-    found.append(("node", node.variables))
+    found.append(("node", _own(state, node, job)))
     if job is not None:
         found.append(("request", job.variables))
     return tuple(found)
+
+
+def _own(state: State, node: Node, job: Job | None) -> Mapping[str, Value]:
+    """Return the node's layer; one that comes in another's place is configured with that one's."""
+    name = plans.name_on(job, node.name) if job is not None else node.name
+    return state.nodes.get(name, node).variables
 
 
 def resolve(named_layers: tuple[tuple[str, Mapping[str, Value]], ...]) -> dict[str, Value]:

@@ -9,7 +9,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from statemachine import blocking, debts, gates, reverts
+from statemachine import blocking, debts, gates, reverts, takeover
 from statemachine.blocking import Counts
 from statemachine.draft import Draft
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, State, Task
@@ -160,6 +160,8 @@ def _end(draft: Draft, job: Job) -> None:
         result = JobState.PARTLY if good else JobState.FAILED
     bad = [f"{task.node}: {task.error}" for task in job.tasks.values() if task.error]
     error = "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
+    if job.replaces:
+        takeover.take_over(draft, job)
     draft.end_job(replace(job, state=result, ended_at=draft.at, error=error, holds=()))
     if job.owes and (job.failing or gates.over_budget(job) or result is JobState.CANCELLED):
         debts.void(draft, job.id, f"{job.id} went no further")

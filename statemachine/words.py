@@ -64,6 +64,8 @@ class JobKind(StrEnum):
     """Take a node's load away and cordon it; its status stays."""
     UNDRAIN = "undrain"
     """Give a node its load back, prove that it works, and lift the cordon."""
+    REPLACE = "replace"
+    """Put one machine in the place of another one."""
 
 
 class Offline(StrEnum):

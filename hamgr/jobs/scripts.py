@@ -64,7 +64,7 @@ class BundleScripts:
                 form=Form.CHECK if due.checking else Form.APPLY,
                 variables=variables.resolve(layers),
                 facts=subject.facts,
-                node_name=node,
+                node_name=plans.name_on(owner, node),
             )
         except RenderError as error:
             raise CannotPrepare(str(error)) from error

@@ -177,7 +177,9 @@ def _tasks(state: State) -> Iterator[str]:
             at = f"{job.id} on {name}"
             if task.node != name or task.attempt < 1 or task.cursor < 0:
                 yield f"{at}: stored wrongly: {task}"
-            if task.state is TaskState.QUEUED and task != Task(node=name, wave=task.wave, bundle=task.bundle):
+            if task.state is TaskState.QUEUED and task != Task(
+                node=name, wave=task.wave, bundle=task.bundle, kind=task.kind
+            ):
                 yield f"{at}: queued, and yet something was done: {task}"
             if task.state in TASK_ENDED and task.launched_at is not None:
                 yield f"{at}: ended with an attempt in flight"
@@ -228,7 +230,7 @@ def _locks(state: State) -> Iterator[str]:
         if node.job != (job.id if job else ""):
             yield f"{name}: locked by {node.job!r}, and at work on it is {job.id if job else 'no job'}"
         at_work = job is not None
-        expected = WORKS_AS.get(job.kind) if job is not None else None
+        expected = WORKS_AS.get(job.tasks[name].kind or job.kind) if job is not None else None
         if (node.status if node.status in UNDERWAY else None) is not expected:
             yield f"{name}: is {node.status}; at work on it: {job.kind if job else 'nobody'}"
         if (node.returns_to is not None) is not at_work:
@@ -312,7 +314,7 @@ def _lifecycle_steps(before: State, after: State) -> Iterator[str]:
     for name, node in after.nodes.items():
         old = before.nodes.get(name)
         lines = [line for line in node.history if line.index == after.index]
-        if old is None or node is old:
+        if old is None or node is old or _another_machine(old, node):
             continue
         if (node.status is not old.status) and not lines:
             yield f"{name}: went from {old.status} to {node.status} without a line of history"
@@ -323,6 +325,11 @@ def _lifecycle_steps(before: State, after: State) -> Iterator[str]:
             if line.status in IN_SERVICE:
                 yield from _proof(before, after, node, status, TRIGGERS[line.trigger])
             status = line.status
+
+
+def _another_machine(old: Node, node: Node) -> bool:
+    """A replacement put another machine behind the name; what it did is in the history that it brings."""
+    return old.machine_id not in ("", node.machine_id)
 
 
 def _proof(before: State, after: State, node: Node, was: Status, trigger: Trigger) -> Iterator[str]:
@@ -347,6 +354,9 @@ def _proof(before: State, after: State, node: Node, was: Status, trigger: Trigge
 def _epoch_steps(before: State, command: Command, after: State, outcome: Accepted) -> Iterator[str]:
     for name, node in after.nodes.items():
         old = before.nodes.get(name)
+        if old is None or _another_machine(old, node):
+            same = (one for one in before.nodes.values() if one.machine_id == node.machine_id != "")
+            old = next(same, old)
         raised = node.epoch - (old.epoch if old else 0)
         if isinstance(command, ClaimTask) and name == command.node:
             if raised != 1 or outcome.epoch != node.epoch:
