@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 
 from backends.blobs import BlobError, BlobStore
-from backends.ssh.executor import SSHExecutor
+from backends.ssh.deferred import DeferredSSHExecutor
 from backends.ssh.settings import SSHSettings
 from hamgr import api, config, failpoints, guard, tokens
 from hamgr.archives import ReplicaArchives
@@ -86,7 +86,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     known = tokens.load(settings.token_file)
     token = known[0].secret
     blobs = BlobStore(settings.data_dir / "blobs")
-    nodes = SSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
+    nodes = DeferredSSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
     recent = RecentOutputs()
     executor = GuardedExecutor(nodes, replica=replica, recent=recent)
     keeper = LogKeeper(
