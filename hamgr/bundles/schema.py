@@ -13,6 +13,7 @@ from statemachine.manifest import STEP_TIMEOUT_S
 COMPONENTS_MAX = 200
 ROLES_MAX = 200
 STEPS_MAX = 50
+PACKAGES_MAX = 200
 SECRETS_MAX = 200
 TEXT_CHARS_MAX = 64 * 1024
 STEP_TIMEOUT_S_MAX = 86_400.0
@@ -140,6 +141,24 @@ class CheckModel(Model):
         return self
 
 
+class PackageModel(Model):
+    """Have packages of the distribution installed, or not."""
+
+    name: Text | None = None
+    names: Annotated[list[Text], Field(min_length=1, max_length=PACKAGES_MAX)] | None = None
+    state: Literal["present", "absent", "latest"] = "present"
+    version: Text | None = None
+    manager: Literal["auto", "apt", "dnf"] = "auto"
+    recommends: bool = False
+
+    @model_validator(mode="after")
+    def _which(self) -> "PackageModel":
+        self.exactly_one("name", "names")
+        if self.version is not None and (self.names is not None or self.state != "present"):
+            raise ValueError("`version` goes with one `name`, and with `state: present`")
+        return self
+
+
 class RebootModel(Model):
     """Restart the machine, and go on when it is back."""
 
@@ -152,6 +171,7 @@ class StepModel(Model):
     service: ServiceModel | None = None
     script: ScriptModel | None = None
     check: CheckModel | None = None
+    package: PackageModel | None = None
     reboot: RebootModel | None = None
     when: Annotated[str, Field(min_length=1, max_length=EXPRESSION_CHARS_MAX)] | None = None
     notify: Annotated[list[Name], Field(max_length=STEPS_MAX)] = []
@@ -174,7 +194,7 @@ class StepModel(Model):
         return self.timeout_s
 
 
-KINDS = ("file", "service", "script", "check", "reboot")
+KINDS = ("file", "service", "script", "check", "package", "reboot")
 Steps: TypeAlias = Annotated[list[StepModel], Field(max_length=STEPS_MAX)]
 
 

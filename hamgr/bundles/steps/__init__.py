@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from hamgr.bundles.schema import StepModel
-from hamgr.bundles.steps import check, file, reboot, script, service
+from hamgr.bundles.steps import check, file, package, reboot, script, service
 from hamgr.bundles.steps.scope import Complaint, FileUse, Scope
 
 
@@ -38,6 +38,8 @@ def kind_of(step: StepModel) -> Kind:
         return service
     if step.script is not None:
         return script
+    if step.package is not None:
+        return package
     if step.reboot is not None:
         return reboot
     return check

@@ -27,6 +27,10 @@ STEPS = {
     "service-running": {"service": WATCHED},
     "service-stopped": {"service": {"name": "x", "state": "stopped"}},
     "script": {"script": {"source": "m.sh", "class": "checkable", "check": "c.sh"}},
+    "package": {"package": {"names": ["curl", "g++"], "state": "latest"}},
+    "package-version": {"package": {"name": "curl", "version": "7.88.1-10", "recommends": True}},
+    "reboot": {"reboot": {}},
+    "skipped": {"when": "port == 80", "file": {"path": "/etc/x", "content": "x"}},
     "check-command": {"check": {"command": ["test", "-e", "{{ name }}"], "within_s": 3}},
     "check-tcp": {"check": {"tcp": {"port": "{{ port }}"}}},
     "check-http": {

@@ -7,7 +7,7 @@ STEPS = {
     "no-kind": ("- name: s", "3:5: `commission`: needs exactly one of `file`, `service`, `script`, `check`"),
     "two-kinds": (
         "- name: s\n  file: {path: /a, content: x}\n  script: {content: x}",
-        "of `file`, `service`, `script`, `check`, `reboot`; it has file and script",
+        "of `file`, `service`, `script`, `check`, `package`, `reboot`; it has file and script",
     ),
     "no-name": ("- file: {path: /a, content: x}", "3:5: `name` is missing"),
     "bad-name": ("- name: Über\n  file: {path: /a, content: x}", "3:11: `Über` is no name for a step"),
@@ -148,6 +148,19 @@ STEPS = {
     "restarted-enabled": (
         "- name: s\n  service: {name: x, state: restarted, enabled: true}",
         "`state: restarted` goes with `name` alone",
+    ),
+    "package-none": ("- name: s\n  package: {state: latest}", "4:14: `package`: needs exactly one of `name`"),
+    "package-minus": (
+        "- name: s\n  package: {names: [a, foo-]}",
+        "4:26: `names` must be the name of a package",
+    ),
+    "package-version": (
+        "- name: s\n  package: {names: [a, b], version: '1'}",
+        "4:14: `package`: `version` goes with one `name`, and with `state: present`",
+    ),
+    "package-manager": (
+        "- name: s\n  package: {name: a, manager: yum}",
+        "`manager` must be 'auto', 'apt' or 'dnf'",
     ),
     "reboot-command": ("- name: s\n  reboot: {command: [-f]}", "4:24: `command` must be the name or path"),
     "two-names": (
