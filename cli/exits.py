@@ -28,11 +28,11 @@ MEANING: dict[Exit, str] = {
     Exit.USAGE: "the command line or a value in it cannot be used; nothing was done",
     Exit.NOT_FOUND: "no such node, job, role or bundle, or nothing matches",
     Exit.CONFLICT: "not possible now: wrong status, held by a job, a requirement, changed in the meantime",
-    Exit.NOT_ALLOWED: "the token is missing or not accepted",
+    Exit.NOT_ALLOWED: "the token is missing or not accepted, or this person may not do it",
     Exit.UNREACHABLE: "no replica answered, or there is no leader",
     Exit.TIMEOUT: "not known or not finished in time",
     Exit.PARTLY: "the job ended; some nodes succeeded and some did not",
-    Exit.PENDING: "--dry-run --exit-code: something would change",
+    Exit.PENDING: "--exit-code: something would change, or nobody knows",
     Exit.DETACHED: "Ctrl-C: detached from a job that goes on",
 }
 
