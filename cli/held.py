@@ -37,7 +37,7 @@ def budget_line(job: Job) -> str:
     failed = job["progress"]["failed"] - job["forgiven"]
     if job["max_failed"] is None or failed <= 0:
         return ""
-    return f"{failed} failed, {job['max_failed']} may"
+    return f"{failed} of {job['max_failed']} allowed failures"
 
 
 def hold_lines(job: Job) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -38,27 +38,23 @@ def live(glyphs: Mapping[str, tuple[str, str]]) -> Iterator[Callable[[dict[str, 
     """Yield a function that shows a job's progress in place, on standard error."""
     screen = Live(console=Console(stderr=True), refresh_per_second=REFRESHES_PER_SECOND, transient=True)
     with screen:
-        yield lambda job: screen.update(_progress(job, glyphs))
+        yield lambda job: screen.update(progress(job, glyphs))
 
 
-def _progress(job: dict[str, Any], glyphs: Mapping[str, tuple[str, str]]) -> Table:
-    progress = job["progress"]
-    counts = "  ".join(f"{progress[state]} {state}" for state in glyphs if progress.get(state))
-    told = [wave_line(job), f"{progress['done']}/{progress['total']}", counts, budget_line(job)]
-    grid = Table(
-        title=Text("  ".join([clean(job["id"]), clean(job["kind"]), *filter(None, told)])),
-        caption=Text(_notes(job)),
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        show_header=False,
-    )
+def progress(job: dict[str, Any], glyphs: Mapping[str, tuple[str, str]]) -> Group:
+    """Return how far a job is: one line, the tasks that matter, and below them what it waits for."""
+    numbers = job["progress"]
+    counts = "  ".join(f"{numbers[state]} {state}" for state in glyphs if numbers.get(state))
+    told = [wave_line(job), f"{numbers['done']}/{numbers['total']}", counts, budget_line(job)]
+    title = "  ".join([clean(job["id"]), clean(job["kind"]), *filter(None, told)])
+    grid = Table(box=None, show_header=False)
     interesting = [task for task in job["tasks"] if task["state"] in ("running", "failed")]
     for task in interesting[:ROWS_MAX]:
         glyph, colour = glyphs[task["state"]]
         said = clean(task["error"] or task["step"])
         grid.add_row(Text(f"{glyph} {task['state']}", style=colour), Text(clean(task["node"])), Text(said))
-    return grid
+    # Beside the table, not as its title and caption: rich would break those to the width of the rows.
+    return Group(Text(title, style="bold"), grid, Text(_notes(job), style="bright_black"))
 
 
 def _notes(job: dict[str, Any]) -> str:

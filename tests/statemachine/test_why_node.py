@@ -165,3 +165,16 @@ def test_a_node_whose_role_lacks_what_it_needs_says_how_much() -> None:
     assert told(fleet, "w") == [
         "its role needs 1 x master in service, and there are 0 -> hamgr node commission NODE --role master"
     ]
+
+
+def test_of_several_failures_the_newest_is_told(fleet: Fleet) -> None:
+    for seconds, tail in ((0, "first"), (60, "second"), (120, "third")):
+        fleet.passed_time(seconds)
+        job = fleet.submit(JobKind.UPGRADE, "n0")
+        fleet.claim(job, "n0")
+        fleet.step(job, "n0", exit_code=1, output_tail=tail)
+        while fleet.owed(job, "n0"):
+            fleet.step(job, "n0")
+    (failed,) = causes(fleet, "n0")[1:]
+    assert (failed.output, failed.since) == ("third", fleet.at)
+    assert failed.message.endswith(f"(job {job})")

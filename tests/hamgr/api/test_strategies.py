@@ -112,6 +112,7 @@ async def test_counts_may_stand_in_the_strategy_or_beside_it_but_must_agree(bund
             "/rollout/windows/0",
             "'Europe/Madri' is no",
         ),
+        ({"windows": [{**NIGHTS, "cron": "0 0 * 2 1#5"}]}, "/rollout/windows/0", "'0 0 * 2 1#5' never opens"),
         ({"windows": [{**NIGHTS, "zone": "../../etc"}]}, "/rollout/windows/0", "is no time zone"),
         ({"windows": [{**NIGHTS, "duration": 1}]}, "/rollout/windows/0", "lasts 1 s"),
         ({"windows": [{**NIGHTS, "duration": "8d"}]}, "/rollout/windows/0", "7 days"),
