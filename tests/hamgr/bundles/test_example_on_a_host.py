@@ -35,7 +35,7 @@ def test_the_example_runs_from_commission_to_cleanup_under_systemd(host: Lab) ->
         printed = {}
         for step in bundle.manifest.components["web"].verbs[verb]:
             script = compiler.script(
-                "web", verb, step.name, variables=values, facts={}, node_name="n1"
+                "web", verb, step.name, variables=values, facts={"os": "of a lab"}, node_name="n1"
             ).decode()
             done = host.run("n1", *NAMES, f"HAMGR_STEP=web-{step.name}", "sh", "-c", script)
             assert done.returncode == 0, done

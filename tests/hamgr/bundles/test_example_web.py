@@ -60,15 +60,16 @@ class Web:
         """Run a verb, or one step of it, and return what each step printed last."""
         manifest, compiler = self.bundle.manifest, Compiler(self.bundle)
         values = {**manifest.variables, **manifest.roles["web"].variables, "port": self.port, **variables}
-        printed = {}
+        printed, notified = {}, set()
         for step in manifest.components["web"].verbs[verb]:
-            if only not in {None, step.name}:
+            if only not in {None, step.name} or (step.handler and step.name not in notified):
                 continue
             script = compiler.script(
                 "web", verb, step.name, variables=values, facts=FACTS, node_name="web-01"
             )
             done = self.node.run(script, PATH=self.path, HAMGR_STEP=f"web-{step.name}")
             last = (done.stderr + done.stdout).rstrip().split("\n")[-1]
+            notified.update(() if last == "hamgr: unchanged" else step.notify)
             printed[step.name] = last.removeprefix("hamgr: ") if done.returncode == 0 else f"FAILED {last}"
         return printed
 
@@ -84,7 +85,9 @@ def test_the_example_has_the_roles_and_steps_that_its_readme_describes(tar_of):
         "gateway": ["web"],
     }
     verbs = manifest.components["web"].verbs
-    assert [step.name for step in verbs[Verb.COMMISSION]] == ["program", "page", "unit", "note", "service"]
+    names = [step.name for step in verbs[Verb.COMMISSION] if not step.handler]
+    assert names == ["python", "program", "page", "unit", "note", "service"]
+    assert [step.name for step in verbs[Verb.COMMISSION] if step.handler] == ["checksum"]
     assert verbs[Verb.UPGRADE] == verbs[Verb.COMMISSION]
     assert all(step.check for step in verbs[Verb.VERIFY])
     assert {step.step_class for step in verbs[Verb.COMMISSION]} == {StepClass.IDEMPOTENT, StepClass.CHECKABLE}
@@ -93,12 +96,17 @@ def test_the_example_has_the_roles_and_steps_that_its_readme_describes(tar_of):
 
 def test_the_example_runs_from_commission_to_cleanup_on_a_practice_node(web):
     assert web.run(Verb.COMMISSION) == {
+        "python": "changed",
         "program": "changed",
         "page": "changed",
         "unit": "changed",
         "note": "",
         "service": "changed",
+        "checksum": "",
     }
+    page_sum = web.node.root / "srv/hamgr-web/index.html.sha256"
+    first_sum = page_sum.read_text()
+    assert first_sum.endswith("  index.html\n")
     assert web.run(Verb.VERIFY) == {"page": "unchanged", "service": "unchanged", "answers": "unchanged"}
     page = web.page()
     assert "<h1>A web node: web-01</h1>" in page
@@ -109,6 +117,8 @@ def test_the_example_runs_from_commission_to_cleanup_on_a_practice_node(web):
     changed = web.run(Verb.UPGRADE, greeting="Version two")
     assert (changed["page"], changed["unit"], changed["service"]) == ("changed", "unchanged", "unchanged")
     assert "<p>Version two</p>" in web.page()
+    assert page_sum.read_text() != first_sum
+    assert "checksum" not in web.run(Verb.UPGRADE, greeting="Version two")
     failed = web.run(Verb.VERIFY, only="page")
     assert failed == {"page": "FAILED hamgr: /srv/hamgr-web/index.html has other content"}
 
@@ -116,10 +126,11 @@ def test_the_example_runs_from_commission_to_cleanup_on_a_practice_node(web):
         "service": "changed",
         "unit": "changed",
         "page": "changed",
+        "sum": "changed",
         "program": "changed",
         "tidy": "",
     }
-    left = {name for name in web.node.tree() if not name.startswith(("bin/", "run/"))}
+    left = {name for name in web.node.tree() if not name.startswith(("bin/", "run/", "var/lib/"))}
     assert left == {"var/log/hamgr-effects.log", "var/log/hamgr-web.log"}
     assert set(web.run(Verb.CLEANUP).values()) == {"unchanged", ""}
 
