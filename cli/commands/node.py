@@ -23,6 +23,7 @@ LAZY = {
     "drain": ("cli.commands.node_rest:drain", "Take the load off nodes, and keep jobs away from them."),
     "undrain": ("cli.commands.node_rest:undrain", "Give nodes their load back, and prove that they work."),
     "forgive": ("cli.commands.node_rest:forgive", "Let nodes serve that owe an upgrade."),
+    "replace": ("cli.commands.node_rest:replace", "Put another machine in the place of a node."),
     "commission": ("cli.commands.node_work:commission", "Configure nodes and put them to work."),
     "upgrade": ("cli.commands.node_work:upgrade", "Bring nodes in service to a newer bundle, in waves."),
     "rollback": ("cli.commands.node_work:rollback", "Bring nodes back to a bundle that you name."),

@@ -1,14 +1,14 @@
-"""hamgr node drain, undrain, forgive: nodes that are to rest for a while, and how they come back."""
+"""hamgr node drain, undrain, forgive, replace: nodes that rest, come back, or are followed by others."""
 
 from typing import Any
 
 import click
 
-from cli import jobs
+from cli import jobs, names
 from cli.commands.node import path
 from cli.exits import CliError, Exit
-from cli.options import Leaf, client, node_names, settings
-from cli.output import show
+from cli.options import Leaf, client, confirm, node_names, settings, yes_option
+from cli.output import note, show
 
 
 def _asked(kind: str, nodes: tuple[str, ...], given: dict[str, Any], **more: Any) -> None:
@@ -73,3 +73,40 @@ def forgive(nodes: tuple[str, ...], *, reason: str, dry_run: bool) -> None:
         target = path("nodes", name) + ":forgive"
         data = asked.call("POST", target, body={"reason": reason}, query={"dry_run": dry_run}).data
         show(settings().output, data, names=[name], text=f"{name} {says}")
+
+
+@click.command(
+    cls=Leaf,
+    examples="""
+    hamgr node replace web-1 spare-3 --reason "broken board"
+    hamgr node replace web-1 spare-3 --dry-run
+    """,
+)
+@click.argument("old", shell_complete=names.nodes)
+@click.argument("new", shell_complete=names.nodes)
+@click.option("--reason", default="", help="Kept with the job.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
+@yes_option
+def replace(old: str, new: str, *, reason: str, dry_run: bool, detach: bool, yes: bool) -> None:
+    """Put the machine NEW to work as OLD, take OLD out of service, and give NEW its name.
+
+    NEW gets the role, labels, variables and history too. Until NEW is proven nothing happens to OLD; one
+    that cannot be reached is left as it is, and cannot come back unasked.
+    """
+    asked, fmt = client(), settings().output
+    at = path("nodes", old) + ":replace"
+    body = {"new": new, "reason": reason}
+
+    def preview() -> dict[str, Any]:
+        found: dict[str, Any] = asked.call("POST", at, body=body, query={"dry_run": True}).data
+        return found
+
+    if dry_run:
+        jobs.end(jobs.show_preview(fmt, preview(), exit_code=False))
+    if not yes:
+        plan = preview()
+        fate = "taken out of service" if old in plan["nodes"] else "out of reach, and is forgotten"
+        note(f"{new} comes in the place of {old}, and has its name then; the old machine is {fate}.")
+        confirm("Go on?", yes=False)
+    jobs.end(jobs.follow(asked, asked.call("POST", at, body=body).data, fmt, detach=detach))

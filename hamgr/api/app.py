@@ -27,6 +27,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("PUT", "/v1/nodes/{node}/maintenance", nodes.put_maintenance),
     ("DELETE", "/v1/nodes/{node}/maintenance", nodes.delete_maintenance),
     ("POST", "/v1/nodes/{node}:forgive", nodes.forgive_debt),
+    ("POST", "/v1/nodes/{node}:replace", nodes.replace_node),
     ("GET", "/v1/jobs", jobs.list_jobs),
     ("POST", "/v1/jobs", jobs.submit_job),
     ("POST", "/v1/jobs/{job}:cancel", steering.cancel_job),

@@ -76,6 +76,14 @@ class MaintenanceBody(_Body):
     until: Annotated[float, Field(ge=0, le=1e11, strict=False)] | None = None
 
 
+class ReplaceBody(_Body):
+    """POST /v1/nodes/N:replace; `new` is the node that comes in its place."""
+
+    new: Name
+    reason: Line = ""
+    priority: int = 0
+
+
 class GlobalsPatch(_Body):
     """PATCH /v1/globals; null removes a key."""
 

@@ -78,6 +78,7 @@ def node_whole(node: Node) -> dict[str, Any]:
         "epoch": node.epoch,
         "returns_to": node.returns_to,
         "history": [_transition(line) for line in node.history],
+        "past": [_transition(line) for line in node.past],
     }
 
 
@@ -147,6 +148,7 @@ def job_whole(state: State, job: Job, *, results: bool) -> dict[str, Any]:
         "forgiven": job.forgiven,
         "task_deadline": job.task_deadline_s or None,
         "owes": job.owes,
+        "replaces": job.replaces or None,
         "blocked_by": _blocked_by(state, job),
         "variables": dict(job.variables),
         "sweep": job.sweep,
@@ -192,6 +194,7 @@ def _task(task: Task, *, results: bool) -> dict[str, Any]:
         "node": task.node,
         "wave": task.wave,
         "state": task.state,
+        "kind": task.kind,
         "phase": task.phase,
         "cursor": task.cursor,
         "attempt": task.attempt,

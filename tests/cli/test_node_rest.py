@@ -55,3 +55,21 @@ def test_the_list_says_who_cordoned_a_node_and_until_when(live: Cli, fleet: Flee
     listed = live("node", "ls").out
     assert "maintenance by operator: disk" in listed
     assert "maintenance by operator until 2" in listed
+
+
+def test_a_replacement_says_what_becomes_of_the_old_machine_and_has_to_be_confirmed(
+    live: Cli, replicas: Replicas, fleet: Fleet
+) -> None:
+    fleet.discovered("spare")
+    replicas.on_loop(setattr, replicas.cluster, "state", fleet.state)
+    dry = live("node", "replace", "web-1", "spare", "--dry-run")
+    assert (dry.code, "would replace 2 nodes" in dry.out) == (0, True)
+    asked = live("node", "replace", "web-1", "spare")
+    assert asked.code == 2
+    assert "spare comes in the place of web-1" in asked.err
+    assert "taken out of service" in asked.err
+    assert not replicas.cluster.state.running
+    made = live("node", "replace", "web-1", "spare", "--yes", "--detach", "--reason", "broken board")
+    assert made.code == 0
+    job = replicas.cluster.state.jobs[made.out.strip()]
+    assert (job.kind, job.replaces, job.reason) == (JobKind.REPLACE, "web-1", "broken board")

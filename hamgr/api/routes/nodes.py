@@ -3,11 +3,12 @@
 from aiohttp import web
 
 from hamgr.api import parse, proposals, query, views
+from hamgr.api.previews import preview
 from hamgr.api.problems import Fault, Problem, of_rejected
 from statemachine import inventory, targets, variables
-from statemachine.commands import AddNode, EditNode, ForgetNode, ForgiveDebt, SetMaintenance
+from statemachine.commands import AddNode, EditNode, ForgetNode, ForgiveDebt, ReplaceNode, SetMaintenance
 from statemachine.model import Endpoint, Node, State
-from statemachine.words import NodeName
+from statemachine.words import JobId, NodeName
 
 PAGE_DEFAULT = 500
 PAGE_MAX = 1_000
@@ -129,6 +130,27 @@ async def forgive_debt(request: web.Request) -> web.Response:
     body = await parse.read_body(request, parse.CancelBody) if request.can_read_body else parse.CancelBody()
     command = proposals.make(request, ForgiveDebt, node=_name(request), reason=body.reason)
     return proposals.answer(request, await proposals.submit(request, command))
+
+
+async def replace_node(request: web.Request) -> web.Response:
+    """Put another machine in the place of a node; that is a job."""
+    query.allow(request, "dry_run", "consistency")
+    query.no_if_match(request)
+    body = await parse.read_body(request, parse.ReplaceBody)
+    command = proposals.make(
+        request,
+        ReplaceNode,
+        old=_name(request),
+        new=NodeName(body.new),
+        reason=body.reason,
+        priority=body.priority,
+    )
+    if query.flag(request, "dry_run"):
+        before, after, accepted = await proposals.try_out(request, command)
+        return web.json_response(preview(before, after, after.jobs[JobId(accepted.ref)]))
+    accepted = await proposals.submit(request, command)
+    view = {"id": accepted.ref, "ref": accepted.ref, "index": accepted.index}
+    return web.json_response(view, status=202, headers={"Location": f"/v1/jobs/{accepted.ref}"})
 
 
 async def get_variables(request: web.Request) -> web.Response:

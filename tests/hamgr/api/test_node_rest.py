@@ -96,3 +96,27 @@ async def test_named_nodes_that_are_offline_may_owe_when_that_is_said(server: Se
     status, plan, _ = await server.call("POST", "/v1/jobs?dry_run=1", {**body, "offline": "owe"})
     assert status == 200
     assert [item["node"] for item in plan["skipped"]] in ([], ["web-2"])
+
+
+async def test_a_replacement_is_tried_out_and_submitted_as_one_job(server: Server, fleet: Fleet) -> None:
+    fleet.discovered("spare")
+    server.replica.cluster.state = fleet.state
+    status, plan, _ = await server.call("POST", "/v1/nodes/web-1:replace?dry_run=1", {"new": "spare"})
+    assert (status, plan["kind"], plan["waves"]) == (200, "replace", [["spare"], ["web-1"]])
+    assert server.state is fleet.state
+    status, made, headers = await server.call(
+        "POST", "/v1/nodes/web-1:replace", {"new": "spare", "reason": "broken board"}
+    )
+    assert (status, headers["Location"]) == (202, f"/v1/jobs/{made['id']}")
+    _, job, _ = await server.call("GET", f"/v1/jobs/{made['id']}")
+    assert (job["kind"], job["replaces"], job["role"]) == ("replace", "web-1", "web")
+    assert [task["kind"] for task in job["tasks"]] == ["commission", "decommission"]
+    fleet.state = server.state
+    fleet.drive(made["id"])
+    server.replica.cluster.state = fleet.state
+    _, node, _ = await server.call("GET", "/v1/nodes/web-1")
+    assert (node["machine_id"], node["past"][-1]["status"]) == ("id-spare", "decommissioned")
+    status, problem, _ = await server.call("POST", "/v1/nodes/web-1:replace", {"new": "nobody"})
+    assert (status, problem["code"]) == (404, "no-such-node")
+    status, problem, _ = await server.call("POST", "/v1/jobs", {"kind": "replace", "nodes": ["web-1"]})
+    assert (status, problem["hint"]) == (422, "hamgr node replace OLD NEW")
