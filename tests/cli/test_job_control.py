@@ -1,12 +1,16 @@
 """Steering jobs from the command line, what a watcher is told of holds, and the answers to why."""
 
 import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
-from tests.cli.conftest import Cli, Replicas
+from tests.cli.conftest import RUN_TIMEOUT_S, Cli, Replicas
 from tests.cli.test_exits import answer_on_terminal
 from tests.hamgr.api import rig
 from tests.hamgr.api.leading import drive, step
@@ -30,6 +34,20 @@ def begun(cli: Cli, *more: str) -> str:
 
 def lead(replicas: Replicas, job: str, *nodes: str, **how: Any) -> None:
     replicas.on_loop(lambda: drive(replicas.cluster, job, *nodes, **how))
+
+
+@contextmanager
+def watching(cli: Cli, *args: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Yield a command that runs and what it says beside the data; a silent one is killed in the end."""
+    with cli.start(*args) as process:
+        limit = threading.Timer(RUN_TIMEOUT_S, process.kill)
+        limit.start()
+        try:
+            assert process.stderr is not None
+            yield process, process.stderr
+        finally:
+            limit.cancel()
+            process.kill()
 
 
 def test_a_job_is_paused_and_resumed_and_says_what_that_means(ready: Cli, replicas: Replicas) -> None:
@@ -59,23 +77,22 @@ def test_resuming_a_job_that_something_else_holds_says_what(ready: Cli) -> None:
 
 def test_a_watcher_sees_waves_canaries_and_holds_with_the_way_out(ready: Cli, replicas: Replicas) -> None:
     job = begun(ready, "--canary", "1", "--promote", "manual", "--max-failed", "2")
-    with ready.start("job", "watch", job) as process:
-        assert process.stderr is not None
-        head = [process.stderr.readline() for _ in range(2)]
+    with watching(ready, "job", "watch", job) as (process, said):
+        head = [said.readline() for _ in range(2)]
         assert head == [f"{job}  commission of 3\n", "  wave 1 of 3 (canary)\n"]
         lead(replicas, job, "w1")
-        for line in process.stderr:
+        for line in said:
             if "try:" in line:
                 break
         assert line.strip() == f"try: hamgr job promote {job}"
         assert ready("job", "promote", job).out == f"{job} is promoted\n"
         lead(replicas, job, "w2", exit_code=1)
         lead(replicas, job, "w3")
-        _, err = process.communicate(timeout=20)
+        err = said.read()
+        assert process.wait(timeout=20) == 8
     lines = [line.strip() for line in err.splitlines()]
     assert "it goes on" in lines
     assert "1 of 2 allowed failures" in lines
-    assert process.returncode == 8
 
 
 def test_waiting_says_what_holds_a_job_and_goes_on_waiting(ready: Cli, replicas: Replicas) -> None:
@@ -83,26 +100,21 @@ def test_waiting_says_what_holds_a_job_and_goes_on_waiting(ready: Cli, replicas:
     ready("job", "pause", job, "--reason", "lunch")
     late = ready("job", "wait", job, "--for", "0.2")
     assert (late.code, late.out) == (7, "")
-    with ready.start("job", "wait", job) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "  held: paused by operator: lunch\n"
-        assert process.stderr.readline() == f"    try: hamgr job resume {job}\n"
+    with watching(ready, "job", "wait", job) as (process, said):
+        assert said.readline() == "  held: paused by operator: lunch\n"
+        assert said.readline() == f"    try: hamgr job resume {job}\n"
         assert process.poll() is None
         ready("job", "resume", job)
-        assert process.stderr.readline() == "  it goes on\n"
+        assert said.readline() == "  it goes on\n"
         lead(replicas, job, *NODES)
-        process.communicate(timeout=20)
-    assert process.returncode == 0
+        assert process.wait(timeout=20) == 0
 
 
 def test_a_watcher_sees_by_which_job_another_is_blocked(ready: Cli, replicas: Replicas) -> None:
     first, second = begun(ready), begun(ready)
     replicas.on_loop(rig.claim, replicas.cluster, first, "w1")
-    with ready.start("job", "watch", second) as process:
-        assert process.stderr is not None
-        lines = [process.stderr.readline().strip() for _ in range(3)]
-        process.kill()
-        process.communicate()
+    with watching(ready, "job", "watch", second) as (_, said):
+        lines = [said.readline().strip() for _ in range(3)]
     assert lines[2] == f"1 node waits for {first}, which is at work there"
 
 
