@@ -1,7 +1,7 @@
 """Puts replicas before the practice nodes that share their machine: in a fleet those are other machines.
 
-Niceness alone does not do it where the kernel groups processes by session (sched(7), autogroup), for every
-step has a session of its own; then it is the groups that have a niceness.
+By real-time scheduling (sched(7)), because niceness does not do it: where the kernel groups processes by
+session, each of the many steps is a group of its own, and a replica that wakes up waits for some of them.
 """
 
 import contextlib
@@ -9,33 +9,41 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-NICE_FIRST = -15
+from tests.bench.cpu import NS_PER_S
+
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_MEMORY_BYTES_MIN = 512 * 1024 * 1024
 
 
 @contextlib.contextmanager
 def precedence(pids: Collection[int]) -> Iterator[bool]:
-    """Let processes, which are in sessions of their own, go first; say whether that was allowed."""
-    before = {pid: os.getpriority(os.PRIO_PROCESS, pid) for pid in pids}
+    """Let processes and what they start go before everything else; say whether that was allowed."""
     try:
-        for pid in pids:
-            _set(pid, NICE_FIRST)
+        _set(pids, os.SCHED_RR, 1)
         allowed = True
-    except OSError:
+    except PermissionError:
         allowed = False
     try:
         yield allowed
     finally:
-        for pid, niceness in before.items():
-            with contextlib.suppress(OSError):  # it has ended
-                _set(pid, niceness)
+        _set(pids, os.SCHED_OTHER, 0)
 
 
-def _set(pid: int, niceness: int) -> None:
-    os.setpriority(os.PRIO_PROCESS, pid, niceness)
-    with contextlib.suppress(FileNotFoundError):  # a kernel without autogroups
-        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
+def _set(pids: Collection[int], policy: int, priority: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            for thread in _threads(pid):  # on Linux each thread is scheduled by itself
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
+
+
+def _threads(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
+
+
+def waited_s(pid: int) -> float:
+    """Return for how long the threads of a process could have run and had no processor."""
+    waits_ns = [int((thread / "schedstat").read_text().split()[1]) for thread in _threads(pid)]
+    return sum(waits_ns) / NS_PER_S
 
 
 def elsewhere(otherwise: Path) -> Path:

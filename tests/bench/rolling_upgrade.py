@@ -22,7 +22,7 @@ from cli.demo.processes import Processes
 from tests.bench import cpu
 from tests.bench.command import parser_of, told
 from tests.bench.practice_fleet import PracticeFleet, practice_fleet
-from tests.bench.precedence import elsewhere, precedence
+from tests.bench.precedence import elsewhere, precedence, waited_s
 from tests.bench.responsiveness import Latency, Question, Responsiveness
 from tests.cluster.harness import Cluster
 
@@ -54,6 +54,7 @@ class Upgrade:
 
     Attributes:
         first: Whether the replicas had precedence before the nodes.
+        leader_waited_s: For how long its threads were ready to run and had no processor.
         replicas_s: Processor seconds by replica, the leader first.
         nodes_s: Of practice nodes and steps.
         leader_rss_mib_max: The leader's peak of resident memory since its start.
@@ -67,6 +68,7 @@ class Upgrade:
     wave: int
     first: bool
     wall_s: float
+    leader_waited_s: float
     replicas_s: Sequence[float]
     nodes_s: float
     leader_rss_mib: float
@@ -90,9 +92,9 @@ def measured(directory: Path, disk: Path, *, nodes: int, wave: int) -> Upgrade:
         cluster.processes = Processes(cluster.layout)  # as in service: without failpoints
         try:
             cluster.start()
-            _prepare(cluster, directory, fleet)
-            cluster.push(_bundle(directory, "2"))
             with precedence([os.getpid(), *map(cluster.processes.pid, cluster.names)]) as first:
+                _prepare(cluster, directory, fleet)
+                cluster.push(_bundle(directory, "2"))
                 return _upgrade(cluster, fleet, wave, first=first)
         finally:
             cluster.stop()
@@ -195,6 +197,7 @@ def _upgrade(cluster: Cluster, fleet: PracticeFleet, wave: int, *, first: bool) 
     cluster.preferred = follower  # where the job is watched; the leader is asked by the questions only
     members = [leader, *(name for name in cluster.names if name != leader)]
     pids = [cluster.processes.pid(name) for name in members]
+    waited_before_s = waited_s(pids[0])
     before, nodes_s = [cpu.of_processes([pid]) for pid in pids], fleet.cpu_s()
     with _Samples(cluster, leader, fleet.ports) as samples:
         began_s = time.monotonic()
@@ -208,6 +211,7 @@ def _upgrade(cluster: Cluster, fleet: PracticeFleet, wave: int, *, first: bool) 
         wave=wave,
         first=first,
         wall_s=wall_s,
+        leader_waited_s=waited_s(pids[0]) - waited_before_s,
         replicas_s=[cpu.of_processes([pid]) - used_s for pid, used_s in zip(pids, before, strict=True)],
         nodes_s=fleet.cpu_s() - nodes_s,
         leader_rss_mib=memory_mib(pids[0], "VmRSS"),
@@ -263,7 +267,8 @@ def table(one: Upgrade) -> str:
     lines = [
         f"an upgrade of {one.nodes} practice nodes in waves of {one.wave}: {one.wall_s:.1f} s,"
         f" {one.nodes / one.wall_s:.1f} nodes/s",
-        f"processor: leader {leader_s:.1f} s ({leader_s / one.wall_s * 100:.0f} % of one),"
+        f"processor: leader {leader_s:.1f} s ({leader_s / one.wall_s * 100:.0f} % of one;"
+        f" it waited {one.leader_waited_s:.1f} s for one),"
         f" followers {', '.join(f'{used:.1f}' for used in followers_s)} s, nodes {one.nodes_s:.1f} s",
         f"leader: {one.leader_rss_mib:.0f} MiB resident, {one.leader_rss_mib_max:.0f} MiB at its peak;"
         f" at most {one.connections_max} SSH connections",

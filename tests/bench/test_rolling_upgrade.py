@@ -25,9 +25,8 @@ TCP = """\
 
 @pytest.mark.bench
 def test_all_nodes_are_upgraded_in_waves_while_the_api_is_asked(tmp_path: Path) -> None:
-    niceness = os.getpriority(os.PRIO_PROCESS, 0)
     one = rolling_upgrade.measured(tmp_path, tmp_path, nodes=4, wave=2)
-    assert os.getpriority(os.PRIO_PROCESS, 0) == niceness
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
     for number in range(1, 5):
         root = tmp_path / f"nodes/group-0/nodes/node-{number:04}"
         assert (root / "etc/bench.conf").read_text() == "version=2\n"
