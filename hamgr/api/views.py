@@ -134,6 +134,7 @@ def job_line(job: Job) -> dict[str, Any]:
         "failing": job.failing,
         "retry_of": job.retry_of or None,
         "revert_of": job.revert_of or None,
+        "plan": job.plan or None,
         "submitted_at": job.submitted_at,
         "ended_at": moment(job.ended_at),
         "error": job.error,

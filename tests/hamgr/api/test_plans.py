@@ -66,6 +66,8 @@ async def test_a_plan_is_begun_to_the_letter_and_once(bundled: Server) -> None:
         "bob",
         plan["hash"],
     )
+    _, shown, _ = await bundled.call("GET", headers["Location"])
+    assert shown["plan"] == plan["hash"]
     status, problem, _ = await bundled.call("POST", f"/v1/plans/{plan['hash']}:apply")
     assert (status, problem["code"]) == (409, "wrong-status")
     assert made["id"] in problem["detail"]
