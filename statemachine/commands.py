@@ -12,32 +12,25 @@ from typing import TypeAlias
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.rollout import Rollout
-from statemachine.words import Digest, JobId, JobKind, NodeName, Offline, Presence, RequestId, Scalar, Value
+from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
+from statemachine.stamped import Stamped
+from statemachine.words import Digest, JobId, JobKind, NodeName, Offline, Presence, Scalar, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Command:
-    request_id: RequestId
-    at: float
-    """Unix seconds, read by the proposer; replicas never read a clock."""
-    actor: str
-    """Who asked: an API identity, or the replica itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundCluster(_Command):
+class FoundCluster(Stamped):
     """Give the cluster its id; the first one wins, for ever."""
 
     cluster: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Barrier(_Command):
+class Barrier(Stamped):
     """Change nothing; whoever sees it applied has seen everything that was acknowledged before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AddNode(_Command):
+class AddNode(Stamped):
     """Make a node known before anybody has seen it."""
 
     node: NodeName
@@ -48,7 +41,7 @@ class AddNode(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EditNode(_Command):
+class EditNode(Stamped):
     """Change what an operator says of a node; `None` leaves a part as it is.
 
     Attributes:
@@ -65,7 +58,7 @@ class EditNode(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetMaintenance(_Command):
+class SetMaintenance(Stamped):
     """Cordon a node, or lift the cordon (`on` false)."""
 
     node: NodeName
@@ -75,14 +68,14 @@ class SetMaintenance(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpireMaintenance(_Command):
+class ExpireMaintenance(Stamped):
     """Lift a cordon whose time is over; refused while it is not."""
 
     node: NodeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForgetNode(_Command):
+class ForgetNode(Stamped):
     """Strike a node from the inventory, leaving a tombstone.
 
     Attributes:
@@ -95,7 +88,7 @@ class ForgetNode(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportPresence(_Command):
+class ReportPresence(Stamped):
     """Say whether a node can be reached, and why we think so."""
 
     node: NodeName
@@ -104,14 +97,14 @@ class ReportPresence(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PayDebt(_Command):
+class PayDebt(Stamped):
     """Have a node that is back do what it owes, by a job of its own."""
 
     node: NodeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForgiveDebt(_Command):
+class ForgiveDebt(Stamped):
     """Let a node serve although it owes something."""
 
     node: NodeName
@@ -119,7 +112,7 @@ class ForgiveDebt(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetGlobals(_Command):
+class SetGlobals(Stamped):
     """Merge into the global variables; null removes a key."""
 
     variables: Mapping[str, Value]
@@ -127,7 +120,7 @@ class SetGlobals(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommitBundle(_Command):
+class CommitBundle(Stamped):
     """Make a stored bundle the current one. Its bytes are on a quorum of replicas already."""
 
     digest: Digest
@@ -137,7 +130,7 @@ class CommitBundle(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitJob(_Command):
+class SubmitJob(Stamped):
     """Ask for an operation on nodes that are known.
 
     Attributes:
@@ -168,7 +161,7 @@ class SubmitJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaceNode(_Command):
+class ReplaceNode(Stamped):
     """Put the machine `new` in the place of `old`: its name, role, labels, variables and history."""
 
     old: NodeName
@@ -178,7 +171,7 @@ class ReplaceNode(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordPlan(_Command):
+class RecordPlan(Stamped):
     """Keep a job that was looked at, so that it can be approved and begun exactly as it was seen.
 
     Attributes:
@@ -194,14 +187,14 @@ class RecordPlan(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovePlan(_Command):
+class ApprovePlan(Stamped):
     """Say, as somebody else than its author, that a plan may be begun."""
 
     plan: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitDiscovery(_Command):
+class SubmitDiscovery(Stamped):
     """Ask for addresses to be probed.
 
     Attributes:
@@ -218,7 +211,7 @@ class SubmitDiscovery(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelJob(_Command):
+class CancelJob(Stamped):
     """Ask a job to end: what has not begun is cancelled now, what runs is killed and undone."""
 
     job: JobId
@@ -226,7 +219,7 @@ class CancelJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PauseJob(_Command):
+class PauseJob(Stamped):
     """Begin no further task of a job; what runs on nodes goes on to its end."""
 
     job: JobId
@@ -234,7 +227,7 @@ class PauseJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeJob(_Command):
+class ResumeJob(Stamped):
     """Let a paused, failing or stalled job go on; the failures so far count no more."""
 
     job: JobId
@@ -242,7 +235,7 @@ class ResumeJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromoteJob(_Command):
+class PromoteJob(Stamped):
     """Say that the canaries of a job are good, so that the other nodes follow."""
 
     job: JobId
@@ -250,7 +243,7 @@ class PromoteJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryJob(_Command):
+class RetryJob(Stamped):
     """Do an ended job again, on the nodes where it failed.
 
     Attributes:
@@ -263,7 +256,7 @@ class RetryJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RevertJob(_Command):
+class RevertJob(Stamped):
     """Bring the nodes where an ended job succeeded back to what they were, the newest first."""
 
     job: JobId
@@ -271,7 +264,7 @@ class RevertJob(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewJob(_Command):
+class ReviewJob(Stamped):
     """Look at the clock for a job: its windows, its start, its progress deadline.
 
     Attributes:
@@ -297,7 +290,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSighting(_Command):
+class ReportSighting(Stamped):
     """A machine answered a probe of a discover job."""
 
     job: JobId
@@ -306,7 +299,7 @@ class ReportSighting(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSilence(_Command):
+class ReportSilence(Stamped):
     """Nothing that can be managed answered a probe of a discover job.
 
     Attributes:
@@ -320,7 +313,7 @@ class ReportSilence(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimTask(_Command):
+class ClaimTask(Stamped):
     """Take a task over: raises the node's epoch and answers it (DESIGN 5.1)."""
 
     job: JobId
@@ -329,7 +322,7 @@ class ClaimTask(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartAttempt(_Command):
+class StartAttempt(Stamped):
     """Announce that the owed attempt may be launched from now on."""
 
     job: JobId
@@ -340,7 +333,7 @@ class StartAttempt(_Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishAttempt(_Command):
+class FinishAttempt(Stamped):
     """Record how the owed attempt ended; the only way in which a task moves on."""
 
     job: JobId
@@ -366,6 +359,10 @@ Command: TypeAlias = (
     | ReplaceNode
     | RecordPlan
     | ApprovePlan
+    | PutSchedule
+    | DropSchedule
+    | PauseSchedule
+    | FireSchedule
     | SubmitDiscovery
     | CancelJob
     | PauseJob

@@ -22,6 +22,7 @@ from statemachine import (
     payments,
     replacing,
     requests,
+    schedules,
     tasks,
     waves,
     words,
@@ -61,6 +62,7 @@ from statemachine.commands import (
 from statemachine.draft import Draft
 from statemachine.model import Node, State
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
 from statemachine.words import NodeName
 
 
@@ -140,6 +142,14 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return approvals.record_plan(draft, command)
         case ApprovePlan():
             return approvals.approve_plan(draft, command)
+        case PutSchedule():
+            return schedules.put_schedule(draft, command)
+        case DropSchedule():
+            return schedules.drop_schedule(draft, command)
+        case PauseSchedule():
+            return schedules.pause_schedule(draft, command)
+        case FireSchedule():
+            return schedules.fire_schedule(draft, command)
         case SubmitDiscovery():
             return jobs.submit_discovery(draft, command)
         case CancelJob():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from statemachine.manifest import Bundle
 from statemachine.planned import Plan
 from statemachine.rollout import Hold, Rollout
+from statemachine.schedule import Schedule
 from statemachine.words import (
     Digest,
     Ending,
@@ -349,6 +350,7 @@ class State:
         globals_index: Log index of the last change of `globals`.
         event_base: Events with an index up to this one may be gone.
         plans: By hash, the oldest first.
+        schedules: By name.
     """
 
     index: int = 0
@@ -366,3 +368,4 @@ class State:
     requests: tuple[Mapping[RequestId, Remembered], ...] = ()
     job_count: int = 0
     plans: Mapping[str, Plan] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     """The request id was used before for something else."""
     LIMIT = "limit"
     NO_SUCH_PLAN = "no-such-plan"
+    NO_SUCH_SCHEDULE = "no-such-schedule"
     NOT_APPROVED = "not-approved"
     """The plan needs a second person's approval, and has none."""
     NOT_ALLOWED = "not-allowed"

@@ -26,7 +26,15 @@ class DebtsDue:
     """There are nodes that owe something and could pay it, as soon as they can be reached and may."""
 
 
-Duty: TypeAlias = CordonDue | DebtsDue
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleDue:
+    """The schedule whose moment comes first, at `at` in Unix seconds."""
+
+    name: str
+    at: float
+
+
+Duty: TypeAlias = CordonDue | DebtsDue | ScheduleDue
 
 
 def duties(state: State) -> tuple[Duty, ...]:
@@ -47,3 +55,9 @@ def _duties(state: State) -> Iterator[Duty]:
         yield CordonDue(at=cordon[0], node=cordon[1])
     if any(node.debt is not None and debts.collectable(state, node) for node in state.nodes.values()):
         yield DebtsDue()
+    first = min(
+        ((one.next_at, name) for name, one in state.schedules.items() if one.next_at and not one.paused),
+        default=None,
+    )
+    if first is not None:
+        yield ScheduleDue(at=first[0], name=first[1])

@@ -3,11 +3,14 @@
 import asyncio
 
 from backends.ports import BackendError
+from hamgr.jobs.windows import BadWindow, newest_moment, next_moment
 from hamgr.jobs.worker import Tools, host_of
 from statemachine import debts
 from statemachine.commands import ExpireMaintenance, PayDebt, ReportPresence
 from statemachine.outcomes import Rejected
-from statemachine.upkeep import CordonDue, DebtsDue, Duty
+from statemachine.schedule import LATE_S_MAX
+from statemachine.schedule_commands import FireSchedule, PauseSchedule
+from statemachine.upkeep import CordonDue, DebtsDue, Duty, ScheduleDue
 from statemachine.words import NodeName, Presence
 
 SLEEP_S_MAX = 5.0
@@ -30,6 +33,8 @@ async def see_to(tools: Tools, duty: Duty) -> None:
         await _expire(tools, duty)
     elif isinstance(duty, DebtsDue):
         await _collect(tools)
+    else:
+        await _fire(tools, duty)
 
 
 async def _expire(tools: Tools, due: CordonDue) -> None:
@@ -81,3 +86,30 @@ async def _look_for(tools: Tools, name: NodeName, slots: asyncio.Semaphore) -> N
         ReportPresence, node=name, presence=Presence.REACHABLE, reason="it owes an upgrade, and answered"
     )
     await tools.proposer.settle(command)
+
+
+async def _fire(tools: Tools, due: ScheduleDue) -> None:
+    """Say that a moment has come; of several that were missed, only the newest one is made up for."""
+    if await _early(tools, due.at):
+        return
+    schedule = tools.replica.state.schedules.get(due.name)
+    if schedule is None or schedule.next_at != due.at:
+        return
+    now = tools.clock.now()
+    try:
+        moment, following = await asyncio.to_thread(_worked_out, schedule.cron, schedule.zone, due.at, now)
+    except BadWindow as error:
+        reason = f"replica {tools.replica.name} cannot tell when it is due: {error}"
+        stop = tools.proposer.make(PauseSchedule, name=due.name, on=True, reason=reason)
+        await tools.proposer.settle(stop)
+        return
+    command = tools.proposer.make(
+        FireSchedule, name=due.name, due=due.at, moment=moment, next_at=following or 0.0
+    )
+    await tools.proposer.settle(command)
+
+
+def _worked_out(cron: str, zone: str, due: float, now: float) -> tuple[float, float | None]:
+    """Return the newest moment from `due` to `now`, if that is recent, else `due`; and the next one."""
+    recent = newest_moment(cron, zone, max(due, now - LATE_S_MAX), now)
+    return (due if recent is None else recent), next_moment(cron, zone, now)

@@ -51,6 +51,30 @@ def opening(windows: Iterable[Window], at: float) -> Opening:
     return Opening(open_until=max(open_until, default=None), opens_at=min(opens_at, default=None))
 
 
+def next_moment(cron: str, zone: str, after: float) -> float | None:
+    """Return the first moment of `cron` in `zone` after `after`, in Unix seconds; None when none ever comes.
+
+    Raises:
+        BadWindow: They cannot be read.
+    """
+    window = Window(cron=cron, duration_s=0.0, zone=zone)
+    return next((moment for moment in _moments(window, after, after) if moment > after), None)
+
+
+def newest_moment(cron: str, zone: str, since: float, at: float) -> float | None:
+    """Return the last moment from `since` to `at`, both included; None when there is none.
+
+    The time that it takes grows with the number of moments in between.
+
+    Raises:
+        BadWindow: They cannot be read.
+    """
+    newest, moment = None, next_moment(cron, zone, since - 1.0)
+    while moment is not None and moment <= at:
+        newest, moment = moment, next_moment(cron, zone, moment)
+    return newest
+
+
 def _moments(window: Window, since: float, at: float) -> Iterable[float]:
     """Yield when `window` opens after `since`, up to the first opening after `at`."""
     try:
