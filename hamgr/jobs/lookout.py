@@ -36,11 +36,12 @@ _MARK_BYTES = 16
 class Previews(Protocol):
     """Where read-only forms of steps come from."""
 
-    async def preview(self, state: State, job: Job, node: Node, step: PlannedStep) -> bytes:
-        """Return the script that prints what `step` would change, and then its verdict (see `sights`).
+    async def previews(
+        self, state: State, job: Job, node: Node, steps: Sequence[PlannedStep]
+    ) -> list[bytes | CannotPrepare]:
+        """Return for each step the script that prints what it would change, and then its verdict (`sights`).
 
-        Raises:
-            CannotPrepare: The step could not be begun either.
+        Where a step could not be begun either, there is the reason in its place.
         """
 
 
@@ -105,11 +106,11 @@ class Lookout:
         error = ""
         mask = Mask(secret_values(state, node, job))
         scripts: list[tuple[PlannedStep, bytes]] = []
-        for step in work:
-            try:
-                scripts.append((step, await self._previews.preview(state, job, node, step)))
-            except CannotPrepare as failure:
-                note = note_of(mask.text(f"it cannot be prepared: {failure}"))
+        for step, script in zip(work, await self._previews.previews(state, job, node, work), strict=True):
+            if isinstance(script, bytes):
+                scripts.append((step, script))
+            else:
+                note = note_of(mask.text(f"it cannot be prepared: {script}"))
                 found[step.key] = replace(found[step.key], note=note, broken=True)
         if node.presence is Presence.UNREACHABLE:
             error = note_of(f"could not look: it is unreachable: {node.presence_reason or 'no answer'}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,11 +31,12 @@ class Previews:
     def __init__(self, **scripts: str) -> None:
         self.scripts = scripts
 
-    async def preview(self, state: State, job: Job, node: Node, step: PlannedStep) -> bytes:
-        script = self.scripts.get(f"{node.name}_{step.spec.name}", self.scripts.get(step.spec.name, SAME))
-        if script.startswith("cannot"):
-            raise CannotPrepare(script)
-        return script.encode()
+    async def previews(
+        self, state: State, job: Job, node: Node, steps: Sequence[PlannedStep]
+    ) -> list[bytes | CannotPrepare]:
+        names = [step.spec.name for step in steps]
+        texts = [self.scripts.get(f"{node.name}_{name}", self.scripts.get(name, SAME)) for name in names]
+        return [CannotPrepare(text) if text.startswith("cannot") else text.encode() for text in texts]
 
 
 def shell(script: bytes) -> tuple[float, int, bytes]:
