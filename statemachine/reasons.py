@@ -6,6 +6,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import assert_never
 
 from statemachine import work
 from statemachine.model import Job, Result, State, Task
@@ -43,6 +44,8 @@ class CauseKind(StrEnum):
     QUARANTINE = "quarantine"
     PRESENCE = "presence"
     MAINTENANCE = "maintenance"
+    DEBT = "debt"
+    """It missed an upgrade while nobody could reach it."""
     HEALTH = "health"
     BUNDLE = "bundle"
     IDLE = "idle"
@@ -81,21 +84,31 @@ def way_out(job: Job, hold: Hold) -> str:
 
 def of_hold(job: Job, hold: Hold) -> Cause:
     """Return why a hold holds a job."""
-    message = {
-        HoldKind.PAUSED: f"it is paused by {hold.actor or 'nobody named'}: {hold.reason}",
-        HoldKind.CANARY: f"{hold.reason}: somebody has to look at them and say that they are good",
-        HoldKind.FAILURES: f"it waits for an operator, as it is to when it loses too many: {hold.reason}",
-        HoldKind.STALLED: f"it waits for an operator: {hold.reason}",
-        HoldKind.WINDOW: f"{hold.reason}; it may begin tasks {_listed_windows(job.rollout.windows)}",
-        HoldKind.SCHEDULED: hold.reason,
-    }[hold.kind]
     return Cause(
         kind=CauseKind.HOLD,
-        message=message,
+        message=_said_of(job, hold),
         since=hold.since,
         until=hold.until if hold.until and hold.until > hold.since else None,
         way_out=way_out(job, hold),
     )
+
+
+def _said_of(job: Job, hold: Hold) -> str:
+    match hold.kind:
+        case HoldKind.PAUSED:
+            return f"it is paused by {hold.actor or 'nobody named'}: {hold.reason}"
+        case HoldKind.CANARY:
+            return f"{hold.reason}: somebody has to look at them and say that they are good"
+        case HoldKind.FAILURES:
+            return f"it waits for an operator, as it is to when it loses too many: {hold.reason}"
+        case HoldKind.STALLED:
+            return f"it waits for an operator: {hold.reason}"
+        case HoldKind.WINDOW:
+            return f"{hold.reason}; it may begin tasks {_listed_windows(job.rollout.windows)}"
+        case HoldKind.SCHEDULED:
+            return hold.reason
+        case _ as never:
+            assert_never(never)
 
 
 def _listed_windows(windows: tuple[Window, ...]) -> str:

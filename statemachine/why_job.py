@@ -109,20 +109,22 @@ def _running(state: State, job: Job, tasks: list[Task], now: float) -> Iterator[
 def _waiting(state: State, job: Job, tasks: list[Task], now: float) -> Iterator[Cause]:
     """Yield what the queued tasks of the open wave wait for, those that wait for the same together."""
     counts = Counts(state)
-    locks: dict[JobId, list[NodeName]] = {}
+    locks: dict[JobId, tuple[str, list[NodeName]]] = {}
     needs: dict[str, list[NodeName]] = {}
     ready: list[NodeName] = []
     for task in tasks[:LOOKED_AT_MAX]:
         waits = blocking.waits_for(state, job, task, counts)
         for wait in waits:
             if wait.job:
-                locks.setdefault(wait.job, []).append(task.node)
+                own = state.nodes[task.node].job == wait.job
+                said = f"locked by {a(state.jobs[wait.job])}" if own else wait.message
+                locks.setdefault(wait.job, (said, []))[1].append(task.node)
             else:
                 needs.setdefault(wait.message, []).append(task.node)
         if not waits:
             ready.append(task.node)
-    for other, nodes in islice(locks.items(), LISTED_MAX):
-        yield _locked(state, state.jobs[other], nodes, now)
+    for other, (said, nodes) in islice(locks.items(), LISTED_MAX):
+        yield _locked(state, state.jobs[other], said, nodes, now)
     for message, nodes in islice(needs.items(), LISTED_MAX):
         yield Cause(kind=CauseKind.REQUIREMENT, message=f"{names(nodes)}: waits, for {message}")
     yield from _ready(state, job, ready)
@@ -131,12 +133,14 @@ def _waiting(state: State, job: Job, tasks: list[Task], now: float) -> Iterator[
         yield Cause(kind=CauseKind.QUEUE, message=f"{more} more were not looked at")
 
 
-def _locked(state: State, holder: Job, nodes: list[NodeName], now: float) -> Cause:
-    doing = at_work(state, holder, holder.tasks[nodes[0]], now)
+def _locked(state: State, holder: Job, said: str, nodes: list[NodeName], now: float) -> Cause:
+    task = holder.tasks.get(nodes[0])
+    doing = at_work(state, holder, task, now) if task and task.state is TaskState.RUNNING else None
+    there = f"; there {doing.message}" if doing is not None else ""
     return Cause(
         kind=CauseKind.LOCK,
-        message=f"{names(nodes)}: locked by {a(holder)}; there {doing.message}",
-        since=doing.since,
+        message=f"{names(nodes)}: {said}{there}",
+        since=doing.since if doing is not None else None,
         way_out=f"hamgr why {holder.id}",
     )
 

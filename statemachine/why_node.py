@@ -27,6 +27,7 @@ def why_node(state: State, node: Node, now: float) -> list[Cause]:
         *_presence(node),
         *_maintenance(node, now),
         *_lock(state, node, now),
+        *_debt(node, now),
         *_error(state, node),
         *_health(state, node),
         *_requirements(state, node),
@@ -92,7 +93,7 @@ def _maintenance(node: Node, now: float) -> Iterator[Cause]:
             message=f"{cordon.owner} put it into maintenance, so no job begins on it: {cordon.reason}",
             since=cordon.since,
             until=cordon.until,
-            way_out=f"hamgr node maintenance off {node.name}",
+            way_out=f"hamgr node {'undrain' if cordon.drain else 'maintenance off'} {node.name}",
         )
 
 
@@ -110,6 +111,24 @@ def _lock(state: State, node: Node, now: float) -> Iterator[Cause]:
         way_out=f"hamgr job log {job.id} --node {node.name} -f",
         output=doing.output,
     )
+
+
+def _debt(node: Node, now: float) -> Iterator[Cause]:
+    debt = node.debt
+    if debt is None:
+        return
+    owes = f"it missed {debt.job} while it was out of reach, and owes the upgrade to {_short(debt.bundle)}"
+    if debt.error:
+        yield Cause(
+            kind=CauseKind.DEBT,
+            message=f"{owes}; paying that failed (job {debt.paid_by}): {debt.error}",
+            since=debt.since,
+            way_out=f"hamgr node upgrade {node.name}, or hamgr node forgive {node.name}",
+        )
+    else:
+        again = debt.not_before if debt.not_before > now else None
+        told = "; the next try comes then" if again else "; it pays by itself when it can be reached"
+        yield Cause(kind=CauseKind.DEBT, message=f"{owes}{told}", since=debt.since, until=again)
 
 
 def _error(state: State, node: Node) -> Iterator[Cause]:
@@ -178,7 +197,7 @@ def _requirements(state: State, node: Node) -> Iterator[Cause]:
 
 def _service(state: State, node: Node) -> Iterator[Cause]:
     """Yield what is missing until it serves, or serves by the current bundle."""
-    if node.job:
+    if node.job or node.debt is not None:
         return
     if node.status is Status.NEW:
         told = "nobody has reached it yet, so it cannot be commissioned"

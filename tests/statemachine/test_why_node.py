@@ -2,9 +2,18 @@
 
 import pytest
 
-from statemachine.commands import PauseJob, ReportPresence, SetMaintenance
+from statemachine.commands import (
+    PauseJob,
+    PayDebt,
+    ReplaceNode,
+    ReportPresence,
+    SetMaintenance,
+    SubmitJob,
+)
+from statemachine.manifest import StepSpec
 from statemachine.reasons import Cause, CauseKind
 from statemachine.rollout import Rollout
+from statemachine.why_job import why_job
 from statemachine.why_node import why_node
 from statemachine.words import Ending, JobKind, Presence
 from tests.statemachine.fleet import MASTERS, Fleet, component, digest, manifest
@@ -178,3 +187,62 @@ def test_of_several_failures_the_newest_is_told(fleet: Fleet) -> None:
     (failed,) = causes(fleet, "n0")[1:]
     assert (failed.output, failed.since) == ("third", fleet.at)
     assert failed.message.endswith(f"(job {job})")
+
+
+def owing(fleet: Fleet) -> str:
+    """Let n2 miss an upgrade of all nodes."""
+    fleet.bundle(0xB << 240, manifest(component("app")))
+    fleet.unreachable("n2")
+    job = fleet.accept(SubmitJob, kind=JobKind.UPGRADE, selector="*", max_parallel=3).ref
+    fleet.drive(job, "n0", "n1")
+    return job
+
+
+def test_a_node_that_missed_an_upgrade_says_which_and_that_it_catches_up_by_itself(fleet: Fleet) -> None:
+    job = owing(fleet)
+    debt = causes(fleet, "n2")[2]
+    assert debt.message == (
+        f"it missed {job} while it was out of reach, and owes the upgrade to {digest(0xB << 240)[7:19]}; "
+        "it pays by itself when it can be reached"
+    )
+    assert (debt.kind, debt.since, debt.way_out) == (CauseKind.DEBT, fleet.at, "")
+
+
+def test_a_debt_that_could_not_be_paid_says_why_and_both_ways_out(fleet: Fleet) -> None:
+    owing(fleet)
+    fleet.accept(ReportPresence, node="n2", presence=Presence.REACHABLE)
+    payment = fleet.accept(PayDebt, node="n2").ref
+    fleet.claim(payment, "n2")
+    fleet.fail(payment, "n2")
+    while fleet.owed(payment, "n2"):
+        fleet.step(payment, "n2")
+    debt = next(cause for cause in causes(fleet, "n2") if cause.kind is CauseKind.DEBT)
+    assert f"paying that failed (job {payment}): work.00.app.replace failed" in debt.message
+    assert debt.way_out == "hamgr node upgrade n2, or hamgr node forgive n2"
+
+
+def test_a_drained_node_is_given_back_by_an_undrain() -> None:
+    fleet = Fleet()
+    steps = {verb: (StepSpec(name="one"),) for verb in ("commission", "drain", "undrain")}
+    fleet.bundle(1, manifest(component("app", verify=(StepSpec(name="answers", check=True),), **steps)))
+    fleet.in_service("n0", "n1")
+    fleet.drive(fleet.submit(JobKind.DRAIN, "n0", reason="new board"))
+    assert [c.way_out for c in causes(fleet, "n0") if c.kind is CauseKind.MAINTENANCE] == [
+        "hamgr node undrain n0"
+    ]
+
+
+def test_nodes_that_change_places_say_for_which_job_they_are_kept(fleet: Fleet) -> None:
+    fleet.discovered("spare")
+    replacement = fleet.accept(ReplaceNode, old="n0", new="spare").ref
+    fleet.claim(replacement, "spare")
+    other = fleet.submit(JobKind.VERIFY, "n0")
+    kept = f"n0 is kept for {replacement}, a replace"
+    assert f"{other}, a verify of priority 0, is to begin on it: {kept} -> hamgr why {other}" in told(
+        fleet, "n0"
+    )
+    said = [cause.message for cause in why_job(fleet.state, fleet.job(other), fleet.at)]
+    assert said[1] == f"n0: {kept}"
+    assert causes(fleet, "spare")[1].message.startswith(
+        f"{replacement}, a replace, is at work on it: spare is"
+    )
