@@ -6,7 +6,7 @@ from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import Job
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.rollout import HoldKind
+from statemachine.rollout import HoldKind, OnFailure
 from statemachine.words import JobId, JobKind, JobState, TaskState
 
 
@@ -51,8 +51,9 @@ def resume_job(draft: Draft, command: ResumeJob) -> Outcome:
         others = ", ".join(hold.kind for hold in job.holds) or "nothing"
         hint = f"promote its canaries: `hamgr job promote {job.id}`" if "canary" in others else ""
         return _refused(job, f"job {job.id} is not paused; what holds it is: {others}", hint)
-    failed = sum(task.state is TaskState.FAILED for task in job.tasks.values())
-    draft.put_job(replace(job, forgiven=failed, failing=""))
+    if job.failing and job.rollout.on_failure is OnFailure.PAUSE:
+        failed = sum(task.state is TaskState.FAILED for task in job.tasks.values())
+        draft.put_job(replace(job, forgiven=failed, failing=""))
     gates.lift(draft, job.id, *gates.LIFTED_BY_RESUME)
     draft.event("job.resumed", job.id, command.reason or "an operator let it go on", job=job.id)
     waves.settle(draft, job.id)

@@ -121,6 +121,12 @@ def review_due(job: Job) -> float | None:
     return min(moments, default=None)
 
 
+def overdue(job: Job, at: float) -> bool:
+    """Return whether the clock has decided something at `at` that no review has told the job yet."""
+    due = review_due(job)
+    return due is not None and due <= at
+
+
 def review(draft: Draft, job_id: JobId, *, open_until: float | None, opens_at: float | None) -> None:
     """Take the clock, which is `draft.at`, and the windows as the leader worked them out, into account."""
     job = draft.jobs[job_id]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from statemachine import admission, debts, gates, inventory, requirements, waves
+from statemachine.arrangement import arranged
 from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
 from statemachine.draft import Draft
 from statemachine.manifest import Manifest
@@ -56,7 +57,7 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         max_failed=_budget(command, len(ordered)),
         rollout=command.rollout,
         priority=command.priority,
-        tasks=waves.arranged(ordered, command.rollout, parallel),
+        tasks=arranged(ordered, command.rollout, parallel),
         holds=gates.holds_at_first(command.rollout.windows, command.rollout.start_at, command.at),
         submitted_at=command.at,
         progressed_at=command.at,

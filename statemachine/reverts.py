@@ -1,11 +1,14 @@
 """The way back for a whole job: a job that undoes what another one did, the newest first.
 
 1. Only nodes that are still as the job left them are brought back; what moved on since is left alone.
-2. An upgrade is reverted by an upgrade to the bundle that each node had, a commission by a decommission.
+2. A job that is tried again keeps its strategy: canaries that were not promoted, domains, windows.
+3. An upgrade is reverted by an upgrade to the bundle that each node had, a commission by a decommission.
 """
 
+from statemachine.arrangement import arranged
 from statemachine.copying import replace
 from statemachine.draft import Draft
+from statemachine.gates import holds_at_first
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import Job, Node, Task
 from statemachine.plans import wanted_bundle
@@ -66,26 +69,28 @@ def retry_of(draft: Draft, job: Job, *, unfinished: bool, reason: str) -> Job | 
     if not again:
         return f"{job.id} failed nowhere" + ("" if unfinished else "; --unfinished takes skipped ones too")
     canary = 0 if job.promoted else min(job.rollout.canary, len(again))
+    rollout = replace(
+        job.rollout,
+        canary=canary,
+        promotion=job.rollout.promotion if canary else Rollout().promotion,
+        start_at=0.0,
+    )
+    waves = arranged([draft.nodes[task.node] for task in again], rollout, job.max_parallel)
     return replace(
         job,
         id=draft.next_job_id(),
         actor=draft.actor,
         reason=reason or job.reason,
         tasks={
-            task.node: Task(node=task.node, wave=place // job.max_parallel, bundle=task.bundle)
-            for place, task in enumerate(again)
+            task.node: Task(node=task.node, wave=waves[task.node].wave, bundle=task.bundle, kind=task.kind)
+            for task in again
         },
-        rollout=replace(
-            job.rollout,
-            canary=canary,
-            promotion=job.rollout.promotion if canary else Rollout().promotion,
-            start_at=0.0,
-        ),
+        rollout=rollout,
         state=JobState.RUNNING,
         submitted_at=draft.at,
         ended_at=0.0,
         error="",
-        holds=(),
+        holds=holds_at_first(rollout.windows, rollout.start_at, draft.at),
         forgiven=0,
         promoted=False,
         failing="",

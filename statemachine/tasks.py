@@ -79,7 +79,7 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
         return inventory.invalid(f"job {job.id} has no task on a node {command.node} that could be claimed")
     epoch = node.epoch + 1
     if task.state is TaskState.QUEUED:
-        if not waves.may_begin(draft.before, job, task):
+        if not waves.may_begin(draft.before, job, task, draft.at):
             return _stale(f"job {job.id} on {node.name} may not begin yet", node.name)
         node = draft.put_node(replace(node, returns_to=node.status, job=job.id))
         kind = plans.kind_of(job, node.name)

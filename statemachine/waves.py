@@ -1,12 +1,12 @@
 """How a job walks its nodes: in which waves, which task may begin now, and when the job ends.
 
 1. Tasks of a wave begin only when every task of the waves before it has ended.
-2. A wave has nodes of one failure domain only; the canaries are waves of their own.
-3. A job that is held begins nothing; one that may lose no more nodes begins nothing ever again.
+2. A job that is held begins nothing; one that may lose no more nodes begins nothing ever again.
+3. A moment of the clock that has come, and that nobody has looked at, lets nothing begin.
 4. A task that can never begin is skipped with the reason, so that every job ends.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from statemachine import blocking, debts, gates, reverts, takeover
@@ -14,23 +14,8 @@ from statemachine.blocking import Counts
 from statemachine.draft import Draft
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, State, Task
 from statemachine.outcomes import Accepted
-from statemachine.rollout import OnFailure, Rollout
-from statemachine.words import TASK_ENDED, JobId, JobKind, JobState, NodeName, TaskState
-
-
-def arranged(nodes: Sequence[Node], rollout: Rollout, parallel: int) -> dict[NodeName, Task]:
-    """Return the tasks of a job on `nodes`, in their order, each with its wave."""
-    tasks: dict[NodeName, Task] = {}
-    wave = size = 0
-    before: str | None = None
-    for place, node in enumerate(nodes):
-        domain = node.labels.get(rollout.domain) if rollout.domain else None
-        if place and (size == parallel or place == rollout.canary or domain != before):
-            wave, size = wave + 1, 0
-        tasks[node.name] = Task(node=node.name, wave=wave)
-        size += 1
-        before = domain
-    return tasks
+from statemachine.rollout import OnFailure
+from statemachine.words import TASK_ENDED, JobId, JobKind, JobState, TaskState
 
 
 def open_wave(job: Job) -> list[Task]:
@@ -45,11 +30,12 @@ def open_wave(job: Job) -> list[Task]:
     return found
 
 
-def may_begin(state: State, job: Job, task: Task) -> bool:
-    """Return whether a queued task may be claimed now."""
+def may_begin(state: State, job: Job, task: Task, at: float) -> bool:
+    """Return whether a queued task may be claimed at `at`."""
     wave = open_wave(job)
     return (
         not job.holds
+        and not gates.overdue(job, at)
         and not job.failing
         and wave[0].wave == task.wave
         and not blocking.waits_for(state, job, task, Counts(state))
@@ -165,7 +151,8 @@ def _end(draft: Draft, job: Job) -> None:
     draft.end_job(replace(job, state=result, ended_at=draft.at, error=error, holds=()))
     if job.owes and (job.failing or gates.over_budget(job) or result is JobState.CANCELLED):
         debts.void(draft, job.id, f"{job.id} went no further")
-    if job.failing and job.rollout.on_failure is OnFailure.REVERT and result is not JobState.CANCELLED:
+    cancelled = any(task.cancel or task.state is TaskState.CANCELLED for task in job.tasks.values())
+    if job.failing and job.rollout.on_failure is OnFailure.REVERT and not cancelled:
         back = reverts.revert_of(draft, job, reason=f"reverts {job.id} after {job.failing}")
         if isinstance(back, str):
             draft.event("job.reverted", job.id, back, job=job.id)

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
-from statemachine import commands, work
+from statemachine import commands, gates, work
 from statemachine.lifecycle import IN_SERVICE, Trigger, allowed_from
 from statemachine.manifest import Manifest, Requirement, StepSpec
 from statemachine.model import Endpoint, Job, Result, State, Task
+from statemachine.rollout import HoldKind
 from statemachine.words import (
     TASK_ENDED,
     Digest,
     Ending,
     JobId,
     JobKind,
+    JobState,
     NodeName,
     Presence,
     RequestId,
@@ -25,6 +27,7 @@ from statemachine.words import (
     Value,
 )
 from tests.statemachine.fleet import AT, Fleet, component, digest, manifest
+from tests.statemachine.strategies import WINDOW_S, sensible, strange
 
 T = TypeVar("T")
 
@@ -230,6 +233,13 @@ class Chaos:
         bundle = (
             self.pick(*BUNDLES) if self.odds(20) else Digest("sha256:none") if self.odds(3) else Digest("")
         )
+        asked: dict[str, Any] = {
+            "max_parallel": self.pick(1, 2, 2, 1, -1) if self.odds(40) else 0,
+            "max_failed": self.pick(0, 1, 0, 1, -1) if self.odds(40) else None,
+        }
+        if self.odds(50):
+            rollout, asked = sensible(self.rng, nodes=len(set(nodes)), at=AT + self.state.index)
+            asked["rollout"] = strange(self.rng, rollout) if self.odds(4) else rollout
         return commands.SubmitJob(
             **self.head(),
             kind=kind,
@@ -238,9 +248,8 @@ class Chaos:
             role=self.role() if kind is JobKind.COMMISSION and self.odds(90) else "",
             bundle=bundle if kind in (JobKind.COMMISSION, JobKind.UPGRADE) or self.odds(4) else Digest(""),
             variables=self.variables(),
-            max_parallel=self.pick(1, 2, 2, 1, -1) if self.odds(40) else 0,
-            max_failed=self.pick(0, 1, 0, 1, -1) if self.odds(40) else None,
             reason=self.text(),
+            **asked,
         )
 
     def discover(self) -> commands.Command:
@@ -255,6 +264,45 @@ class Chaos:
 
     def cancel(self) -> commands.Command:
         return commands.CancelJob(**self.head(), job=self.job_id(), reason=self.text())
+
+    def _steered(self, wanted: Callable[[Job], bool]) -> JobId:
+        """Return a job that could be steered so, most of the time."""
+        jobs = [job.id for job in self.state.jobs.values() if wanted(job)]
+        return self.pick(*jobs) if jobs and self.odds(95) else self.job_id()
+
+    def _held(self, *kinds: HoldKind) -> JobId:
+        return self._steered(lambda job: any(hold.kind in kinds for hold in job.holds))
+
+    def pause(self) -> commands.Command:
+        return commands.PauseJob(**self.head(), job=self.job_id(), reason=self.text())
+
+    def resume(self) -> commands.Command:
+        job = self._held(HoldKind.PAUSED, HoldKind.FAILURES, HoldKind.STALLED)
+        return commands.ResumeJob(**self.head(), job=job, reason=self.text())
+
+    def promote(self) -> commands.Command:
+        return commands.PromoteJob(**self.head(), job=self._held(HoldKind.CANARY), reason=self.text())
+
+    def _ended(self) -> JobId:
+        return self._steered(
+            lambda job: job.state is not JobState.RUNNING and job.kind is not JobKind.DISCOVER
+        )
+
+    def retry(self) -> commands.Command:
+        return commands.RetryJob(**self.head(), job=self._ended(), unfinished=self.odds(50))
+
+    def revert(self) -> commands.Command:
+        return commands.RevertJob(**self.head(), job=self._ended(), reason=self.text())
+
+    def review(self) -> commands.Command:
+        job_id = self._steered(lambda job: job.id in self.state.running and gates.review_due(job) is not None)
+        head, job = self.head(), self.state.jobs.get(job_id)
+        due = gates.review_due(job) if job is not None else None
+        if due is not None and self.odds(90):
+            head["at"] = max(head["at"], due)
+        open_until = head["at"] + self.pick(WINDOW_S, WINDOW_S, -1.0) if self.odds(70) else None
+        opens_at = head["at"] + self.pick(1.0, 100.0) if self.odds(90) else None
+        return commands.ReviewJob(**head, job=job_id, open_until=open_until, opens_at=opens_at)
 
     def _probe(self) -> tuple[JobId, NodeName]:
         job = self.job(kind=JobKind.DISCOVER)
@@ -319,9 +367,22 @@ class Chaos:
 
 
 KINDS = (
-    *("submit", "submit", "submit", "discover", "sight", "sight", "claim", "claim", "claim", "claim"),
+    "barrier",
+    *(
+        "submit",
+        "submit",
+        "submit",
+        "discover",
+        "sight",
+        "sight",
+        "claim",
+        "claim",
+        "claim",
+        "claim",
+        "claim",
+    ),
     *("launch", "launch", "launch", "launch", "launch", "result", "result", "result", "result", "result"),
     *("edit", "maintain", "forget", "presence", "cancel", "silent", "bundle", "add", "globals", "found"),
-    *("again", "barrier"),
+    *("again", "pause", "resume", "promote", "promote", "retry", "revert", "review", "review"),
 )
-"""What to draw a command from; what drives jobs on comes most often."""
+"""What to draw a command from; what drives jobs on comes most often, and the smallest is first."""

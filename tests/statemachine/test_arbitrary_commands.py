@@ -18,6 +18,7 @@ from statemachine.words import REQUEST_ID
 from tests.statemachine.chaos import KINDS, Chaos, start
 from tests.statemachine.fleet import unchanged
 from tests.statemachine.invariants import check_codec, check_step
+from tests.statemachine.rollout_laws import Ledger
 
 START = start()
 
@@ -29,6 +30,7 @@ class AnyCommands(RuleBasedStateMachine):
         super().__init__()
         self.state = START
         self.sent: list[Command] = []
+        self.ledger = Ledger()
 
     @rule(kind=st.sampled_from(KINDS), rng=st.randoms(use_true_random=False))
     def send(self, kind: str, rng: Random) -> None:
@@ -36,6 +38,7 @@ class AnyCommands(RuleBasedStateMachine):
         before = self.state
         self.state, outcome = apply(before, command)
         check_step(before, command, self.state, outcome)
+        assert not (broken := [*self.ledger.entry(before, command, self.state, outcome)]), broken
         self._through_the_log(command)
         if isinstance(outcome, Accepted) or rng.randrange(4) == 0:
             self._again(command)

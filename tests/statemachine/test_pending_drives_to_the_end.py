@@ -1,5 +1,6 @@
 """Whoever does what `pending` says comes to an end, with every node where the lifecycle says it can be."""
 
+from functools import cache
 from random import Random
 
 import pytest
@@ -7,15 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statemachine import work
-from statemachine.commands import SubmitDiscovery, SubmitJob
+from statemachine.commands import EditNode, RetryJob, RevertJob, SubmitDiscovery, SubmitJob
 from statemachine.lifecycle import IN_SERVICE, UNDERWAY
-from statemachine.model import Endpoint
+from statemachine.manifest import Requirement
+from statemachine.model import Endpoint, State
 from statemachine.outcomes import Accepted
 from statemachine.plans import KEEP_STATUS
 from statemachine.words import JobId, JobKind, JobState, NodeName, Status, TaskState
 from tests.statemachine.chaos import BUNDLES, ROLES, start
-from tests.statemachine.driver import Driver
-from tests.statemachine.fleet import Fleet, digest
+from tests.statemachine.driver import Driver, JudgedFleet
+from tests.statemachine.fleet import Fleet, component, digest, manifest
+from tests.statemachine.strategies import sensible
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
 LEAVES = {
@@ -86,6 +89,56 @@ def _left_where_the_lifecycle_says(fleet: Fleet, job_id: str) -> None:
             assert lines == [], f"{name} was never begun, and yet {lines}"
         elif job.kind not in KEEP_STATUS:
             assert lines[-1].status in LEAVES[job.kind, task.state], (name, task.state, lines[-1])
+
+
+@cache
+def _ten_in_service() -> State:
+    """Return ten nodes in service in three racks, of two roles that need each other, and a newer bundle."""
+    fleet = Fleet()
+    roles = {"db": (Requirement(role="db", minimum=2),), "web": (Requirement(role="db"),)}
+    for number in (1, 2, 3):
+        fleet.bundle(number, manifest(component("app"), roles=roles))
+    names = [f"n{place}" for place in range(10)]
+    fleet.discovered(*names)
+    fleet.drive(fleet.submit(JobKind.COMMISSION, *names[:4], role="db"))
+    fleet.drive(fleet.submit(JobKind.COMMISSION, *names[4:], role="web"))
+    for place, name in enumerate(names):
+        fleet.accept(EditNode, node=name, labels={"rack": "abc"[place % 3]})
+    return fleet.state
+
+
+def _roll_out(fleet: Fleet, rng: Random) -> None:
+    """Ask for a rollout with some strategy, or for what an ended one needs."""
+    ended = [job.id for job in fleet.state.jobs.values() if job.state is not JobState.RUNNING][-5:]
+    roll = rng.random()
+    if roll < 0.3:
+        fleet.send(RetryJob, job=rng.choice(ended), unfinished=rng.random() < 0.8)
+        return
+    if roll < 0.4:
+        fleet.send(RevertJob, job=rng.choice(ended))
+        return
+    nodes = tuple(rng.sample(sorted(fleet.state.nodes), rng.randrange(2, 9)))
+    kind = rng.choice(
+        (JobKind.UPGRADE, JobKind.UPGRADE, JobKind.UPGRADE, JobKind.VERIFY, JobKind.DECOMMISSION)
+    )
+    rollout, asked = sensible(rng, nodes=len(nodes), at=fleet.at)
+    bundle = digest(rng.choice((1, 2, 3))) if kind is JobKind.UPGRADE else ""
+    fleet.send(SubmitJob, kind=kind, nodes=nodes, bundle=bundle, rollout=rollout, **asked)
+
+
+@pytest.mark.timeout(600)  # a failure takes minutes to shrink
+@settings(max_examples=120)
+@given(seed=SEEDS, bad_percent=st.sampled_from((0, 5, 20)), steer_percent=st.sampled_from((0, 5)))
+def test_every_rollout_ends_and_keeps_its_laws(seed: int, bad_percent: int, steer_percent: int) -> None:
+    rng = Random(seed)
+    fleet = JudgedFleet(_ten_in_service())
+    driver = Driver(fleet, rng, bad_percent=bad_percent, cancel_percent=1, steer_percent=steer_percent)
+    for _ in range(3):
+        for _ in range(3):
+            _roll_out(fleet, rng)
+        driver.rounds = 0
+        driver.run()
+        assert not any(node.status in UNDERWAY or node.job for node in fleet.state.nodes.values())
 
 
 @pytest.mark.parametrize("kind", [JobKind.COMMISSION, JobKind.UPGRADE, JobKind.VERIFY, JobKind.DECOMMISSION])

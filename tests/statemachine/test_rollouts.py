@@ -146,6 +146,38 @@ def test_a_job_that_reverts_brings_back_what_it_changed_the_newest_first(fleet: 
     assert {fleet.node(node).bundle for node in NODES} == {digest(1)}
 
 
+def test_a_pause_forgives_no_failures_and_stops_no_revert(fleet: Fleet) -> None:
+    job = upgrade(fleet, max_parallel=3, max_failed=1, on_failure=OnFailure.REVERT)
+    fleet.drive(job, "n0")
+    fleet.claim(job, "n1")
+    fleet.claim(job, "n2")
+    lose(fleet, job, "n1")
+    fleet.accept(PauseJob, job=job)
+    fleet.accept(ResumeJob, job=job)
+    fleet.claim(job, "n2")
+    fleet.drive(job, "n2")
+    fleet.claim(job, "n3")
+    fleet.claim(job, "n4")
+    lose(fleet, job, "n3")
+    assert states(fleet, job)[5] is TaskState.SKIPPED
+    fleet.accept(PauseJob, job=job)
+    fleet.accept(ResumeJob, job=job)
+    fleet.drive(job, "n4")
+    (back,) = fleet.state.running
+    assert list(fleet.job(back).tasks) == ["n0", "n2", "n4"]
+
+
+def test_a_job_that_was_cancelled_too_late_to_change_anything_reverts_nothing_either(fleet: Fleet) -> None:
+    job = upgrade(fleet, on_failure=OnFailure.REVERT)
+    fleet.claim(job, "n1")
+    lose(fleet, job, "n0")
+    fleet.cancel(job)
+    while fleet.task(job, "n1").state is TaskState.RUNNING:
+        fleet.step(job, "n1")
+    assert fleet.task(job, "n1").state is TaskState.SUCCEEDED
+    assert fleet.state.running == ()
+
+
 def test_a_cancelled_job_reverts_nothing_by_itself(fleet: Fleet) -> None:
     job = upgrade(fleet, on_failure=OnFailure.REVERT)
     fleet.drive(job, "n0")
@@ -178,6 +210,15 @@ def test_a_retry_takes_the_failed_nodes_or_all_that_did_not_succeed(fleet: Fleet
     fleet.drive(rest)
     assert {fleet.node(node).bundle for node in NODES} == {digest(2)}
     fleet.refuse(Reason.WRONG_STATUS, RetryJob, job=rest)
+
+
+def test_a_retry_keeps_canaries_failure_domains_and_windows(fleet: Fleet) -> None:
+    window = Window(cron="0 22 * * *", duration_s=3600)
+    job = upgrade(fleet, max_parallel=6, canary=1, domain="rack", windows=(window,))
+    fleet.cancel(job)
+    again = fleet.accept(RetryJob, job=job, unfinished=True).ref
+    assert waves(fleet, again) == waves(fleet, job) == [["n0"], ["n3"], ["n1", "n4"], ["n2", "n5"]]
+    assert (holds(fleet, again), fleet.due(again)) == ([HoldKind.WINDOW], [])
 
 
 def test_a_node_has_to_stay_healthy_before_it_counts_as_done(fleet: Fleet) -> None:
@@ -268,6 +309,15 @@ def test_a_job_begins_tasks_only_while_a_window_is_open(fleet: Fleet) -> None:
     assert fleet.due(job) == ["n0"]
     fleet.drive(job, "n0")
     assert fleet.due(job) == []
+
+
+def test_nothing_begins_after_a_window_that_closed_while_nobody_led(fleet: Fleet) -> None:
+    job = upgrade(fleet, windows=(Window(cron="0 22 * * *", duration_s=3600),))
+    fleet.accept(ReviewJob, job=job, open_until=fleet.at + 3600, opens_at=None)
+    fleet.passed_time(3600)
+    fleet.stale_claim(job, "n0")
+    fleet.accept(ReviewJob, job=job, open_until=None, opens_at=fleet.at + 82_800)
+    assert (holds(fleet, job), fleet.due(job)) == ([HoldKind.WINDOW], [])
 
 
 def test_a_job_that_is_to_begin_later_begins_then(fleet: Fleet) -> None:
