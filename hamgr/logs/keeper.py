@@ -34,7 +34,8 @@ PASS_PAUSE_S = 0.5
 """The least time between two looks at the state: what ended meanwhile is stored together."""
 RETRIES_S = (2.0, 10.0, 60.0)
 """When a node that could not be read is tried again; then only when the state says something new of it."""
-PEER_RETRY_S_MAX = 60.0
+PEER_RETRY_S_MAX = 10.0
+"""Less than `FAILURE_PAUSE_S`: a leader whose disk fails has an output in memory for about that long."""
 RUNNER_JOBS_KEPT = 8
 """How many other jobs' outputs a node keeps when a job fences it (`backends/runner/node/5-control.sh`)."""
 RESCUE_S = 5.0

@@ -38,7 +38,7 @@ from statemachine.words import Digest, Ending, JobId, JobKind, NodeName, Request
 
 CLUSTER = "abcd1234"
 DIGEST = Digest("sha256:" + "0" * 64)
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 LONG = b"a line of output that is long enough\n" * 60
 """More than the replicated state keeps of an output."""
 

@@ -176,9 +176,13 @@ async def test_what_a_leader_cannot_store_is_bounded_in_memory_and_reaches_the_o
             super().put(job, stored)
 
     monkeypatch.setattr(shelf_module, "GATHERED_BYTES_MAX", 2_000)
+    monkeypatch.setattr(keeper_module, "PEER_RETRY_S_MAX", 0.02)
     names = tuple(f"n{number}" for number in range(1, 13))
     scene = Scene(
-        tmp_path, names=("r1", "r2"), store_of=lambda folder: Full(folder, bytes_max=2**24, reserve_bytes=0)
+        tmp_path,
+        names=("r1", "r2"),
+        store_of=lambda folder: Full(folder, bytes_max=2**24, reserve_bytes=0),
+        failure_pause_s=0.2,
     )
     await scene.begin(*names)
     job = await scene.submit(*names)
