@@ -1,6 +1,7 @@
 """Logs on a replica's disk: bounded, checked, and whole whatever crashes or the disk does to them."""
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hamgr.logs.pieces import Attempt
+from hamgr.logs.pieces import Attempt, Kept
 from hamgr.logs.store import LogDamaged, StoreUnusable, number_of
 from tests.hamgr.logs.kit import JOB, MIB, attempt, kept, noise, record, store
 
@@ -199,3 +200,15 @@ def test_readers_and_a_writer_do_not_disturb_each_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "number"), [(JOB, 2), ("x-j-17", 17), ("simulated-j-", None), ("x", None)])
 def test_a_jobs_number_is_read_from_its_name(name: str, number: int | None) -> None:
     assert number_of(name) == number
+
+
+def test_a_file_of_format_1_is_read_for_ever(tmp_path: Path) -> None:
+    name = "abcd1234-j-7"
+    shutil.copy(Path(__file__).parent / "golden" / f"{name}.log", tmp_path)
+    opened = store(tmp_path)
+    one = Attempt(name, "web-1", "work.00.app.install", 1)
+    two, lost = one._replace(number=2), one._replace(node="n\u00f6de")
+    assert opened.get(one) == Kept(attempt=one, head=b"hello\nworld\n", size=12)
+    assert opened.get(two) == Kept(attempt=two, head=b"head\n", tail=b"tail\n", size=1000)
+    assert opened.get(lost) == Kept(attempt=lost, head=b"", size=0, note="n\u00f6de: knows no such attempt")
+    assert opened.damaged == 0
