@@ -21,6 +21,7 @@ COMMANDS = {
     "job": ("cli.commands.job:job", "Jobs: ls, show, watch, log, wait, cancel, pause, promote, revert, ..."),
     "plan": ("cli.commands.plan:plan", "Plans: what would change where; begun, or approved, by its hash."),
     "apply": ("cli.commands.plan:apply", "Begin exactly what was planned."),
+    "schedule": ("cli.commands.schedule:schedule", "Jobs that are asked for again and again."),
     "why": ("cli.commands.why:why", "Why a job or a node waits, was refused, or is unhealthy."),
     "replica": ("cli.commands.replica:replica", "Replicas: ls, add, remove, lead."),
     "config": ("cli.commands.config:config", "Configuration bundles: push, ls, show, export."),

@@ -20,6 +20,9 @@ def _asked(kind: str, nodes: tuple[str, ...], given: dict[str, Any], **more: Any
     if not nodes:
         raise CliError(Exit.USAGE, "which nodes?", hint=f"hamgr node {kind} NODE...")
     body = {"kind": kind, "nodes": list(dict.fromkeys(nodes)), "reason": given["reason"], **more}
+    if (ask_only := given.get("ask_only")) is not None:  # see `cli.commands.schedule`
+        ask_only.update(body)
+        return
     asked, fmt = client(), settings().output
     if given["dry_run"]:
         jobs.end(jobs.show_preview(fmt, jobs.preview(asked, body), exit_code=False))

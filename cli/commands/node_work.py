@@ -62,6 +62,9 @@ def _configuring(function: F) -> F:
 def _run(kind: str, given: dict[str, Any], *, yes: bool = True, **more: Any) -> None:
     """Build the request from what the command was given, and preview or run it."""
     body = _body(kind, given, **more)
+    if (ask_only := given.get("ask_only")) is not None:  # `hamgr schedule add` asks later
+        ask_only.update(body)
+        return
     asked, fmt = client(), settings().output
     _look(asked, body, given)
     if kind == "decommission" and not yes:

@@ -5,7 +5,19 @@ from aiohttp import web
 from hamgr.api import peers, sse
 from hamgr.api.context import CONTEXT, ApiContext
 from hamgr.api.middleware import Handler, add_headers, answer_problems
-from hamgr.api.routes import config, events, health, jobs, logs, nodes, plans, replicas, steering, why
+from hamgr.api.routes import (
+    config,
+    events,
+    health,
+    jobs,
+    logs,
+    nodes,
+    plans,
+    replicas,
+    schedules,
+    steering,
+    why,
+)
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/livez", health.livez),
@@ -41,6 +53,12 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/logs:fetch", logs.fetch_logs),
     ("GET", "/v1/jobs/{job}/why", why.job_why),
     ("GET", "/v1/nodes/{node}/why", why.node_why),
+    ("GET", "/v1/schedules", schedules.list_schedules),
+    ("POST", "/v1/schedules", schedules.add_schedule),
+    ("POST", "/v1/schedules/{schedule}:pause", schedules.pause_schedule),
+    ("POST", "/v1/schedules/{schedule}:resume", schedules.resume_schedule),
+    ("GET", "/v1/schedules/{schedule}", schedules.get_schedule),
+    ("DELETE", "/v1/schedules/{schedule}", schedules.drop_schedule),
     ("GET", "/v1/plans", plans.list_plans),
     ("POST", "/v1/plans", plans.make_plan),
     ("POST", "/v1/plans/{plan}:approve", plans.approve_plan),

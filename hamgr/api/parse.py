@@ -45,11 +45,13 @@ Variables = dict[Name, Any]
 """Any JSON below; `body` has seen to it that the log can carry it."""
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What every body is: closed, and taken as it is."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class NodeBody(_Body):
+class NodeBody(Body):
     """POST /v1/nodes"""
 
     name: Name
@@ -61,7 +63,7 @@ class NodeBody(_Body):
     role: Name = ""
 
 
-class NodePatch(_Body):
+class NodePatch(Body):
     """PATCH /v1/nodes/N; what is left out stays, a label that is null or empty goes."""
 
     labels: Annotated[dict[Name, Name | None], Field(max_length=LABELS_MAX)] | None = None
@@ -69,14 +71,14 @@ class NodePatch(_Body):
     role: Name | None = None
 
 
-class MaintenanceBody(_Body):
+class MaintenanceBody(Body):
     """PUT /v1/nodes/N/maintenance; `until` is in Unix seconds, null for "until it is lifted"."""
 
     reason: Line
     until: Annotated[float, Field(ge=0, le=1e11, strict=False)] | None = None
 
 
-class ReplaceBody(_Body):
+class ReplaceBody(Body):
     """POST /v1/nodes/N:replace; `new` is the node that comes in its place."""
 
     new: Name
@@ -84,13 +86,13 @@ class ReplaceBody(_Body):
     priority: int = 0
 
 
-class GlobalsPatch(_Body):
+class GlobalsPatch(Body):
     """PATCH /v1/globals; null removes a key."""
 
     variables: Variables
 
 
-class ReplicaBody(_Body):
+class ReplicaBody(Body):
     """PUT /v1/replicas/R; as in the `peers` of hamgrd.yaml."""
 
     id: ReplicaUuid
@@ -98,7 +100,7 @@ class ReplicaBody(_Body):
     api: LoopbackAddress
 
 
-class CancelBody(_Body):
+class CancelBody(Body):
     """POST /v1/jobs/J:cancel, and the same with :pause, :resume, :promote and :revert"""
 
     reason: Line = ""
@@ -110,7 +112,7 @@ class RetryBody(CancelBody):
     unfinished: bool = False
 
 
-class JobBody(_Body):
+class JobBody(Body):
     """POST /v1/jobs"""
 
     kind: Annotated[JobKind, Field(strict=False)]
@@ -147,7 +149,7 @@ class JobBody(_Body):
         ]
 
 
-class AttemptBody(_Body):
+class AttemptBody(Body):
     """Whose output; the job by its name on nodes."""
 
     job: Name
@@ -156,7 +158,7 @@ class AttemptBody(_Body):
     number: int
 
 
-class FetchBody(_Body):
+class FetchBody(Body):
     """POST /v1/logs:fetch"""
 
     attempts: Annotated[list[AttemptBody], Field(max_length=ATTEMPTS_MAX)]

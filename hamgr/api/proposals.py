@@ -26,7 +26,7 @@ C = TypeVar("C")
 AGAIN = "send it again, unchanged and with the same Idempotency-Key; it takes effect once"
 
 
-def make(request: web.Request, command: Callable[..., C], **fields: Any) -> C:
+def make(request: web.Request, command: Callable[..., C], /, **fields: Any) -> C:
     """Return a new command for the request, stamped with its id, the time and the caller."""
     context = context_of(request)
     dry = query.flag(request, "dry_run")
