@@ -7,6 +7,7 @@ import click
 
 from cli import jobs
 from cli.exits import CliError, Exit
+from cli.held import state_of
 from cli.options import Leaf, client, settings
 from cli.output import Column, ago, clean, note, short, show, styled
 
@@ -94,6 +95,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _work(work: Mapping[str, Any]) -> str:
     running = [
         f"{job['id']} {job['kind']} {job['progress']['done']}/{job['progress']['total']}"
+        + (f" ({state_of(job)})" if job["holds"] else "")
         for job in work["running"]
     ]
     last = work["last"]

@@ -6,6 +6,8 @@ from typing import Any
 from hamgr.api.views import job_line
 from hamgr.raft.port import Leadership
 from statemachine.model import State
+from statemachine.reasons import way_out
+from statemachine.rollout import HoldKind
 from statemachine.words import Health, Presence, Status
 
 NAMES_SHOWN_MAX = 5
@@ -72,12 +74,18 @@ def warnings(
         needs = "a cluster of 3 replicas survives the loss of one"
         found.append(("no-fault-tolerance", f"{total} replica(s): no loss is survived", needs))
     for code, names, sentence, hint in (
-        ("node-quarantined", _where(state, status=Status.QUARANTINED), "quarantined", "hamgr node show NODE"),
+        ("node-quarantined", _where(state, status=Status.QUARANTINED), "quarantined", "hamgr why NODE"),
         ("node-unreachable", _where(state, presence=Presence.UNREACHABLE), "unreachable", "hamgr node ls"),
-        ("node-drifted", _where(state, health=Health.DRIFTED), "drifted", "hamgr node verify NODE"),
+        ("node-drifted", _where(state, health=Health.DRIFTED), "drifted", "hamgr why NODE"),
     ):
         if names:
             found.append((code, f"{len(names)} {sentence}: {_few(names)}", f"`{hint}`"))
+    found += [
+        ("job-waits", f"{job.id} waits for an operator: {hold.reason}", way_out(job, hold))
+        for job in map(state.jobs.__getitem__, state.running)
+        for hold in job.holds
+        if hold.kind is not HoldKind.PAUSED and way_out(job, hold)
+    ]
     if not state.current_bundle:
         found.append(("no-bundle", "there is no configuration yet", "push one: `hamgr config push DIR`"))
     return [{"code": code, "message": message, "hint": hint} for code, message, hint in found]

@@ -60,6 +60,9 @@ def test_a_job_is_paused_and_resumed_and_says_what_that_means(ready: Cli, replic
     assert paused.out == f"{job} is paused: 1 at work go on to their end, 2 wait\n"
     assert f"hamgr job resume {job}" in paused.err
     assert ready("job", "ls").out.splitlines()[1].split()[2] == "paused"
+    status = ready("status").out
+    assert f"{job} commission 0/3 (paused)" in status
+    assert "job-waits" not in status, "whoever paused it knows"
     assert ready("job", "pause", job).code == 4
     assert ready("job", "resume", job).out == f"{job} goes on\n"
     assert not replicas.cluster.state.jobs[job].holds

@@ -41,6 +41,9 @@ async def test_canaries_are_promoted_when_they_are_done_and_not_before(bundled: 
     assert (status, problem["code"]) == (409, "wrong-status")
     assert "its canaries are not done yet" in problem["detail"]
     drive(bundled.replica.cluster, made["id"], "w1")
+    _, glance, _ = await bundled.call("GET", "/v1/status")
+    (warning,) = [one for one in glance["warnings"] if one["code"] == "job-waits"]
+    assert warning["hint"] == f"hamgr job promote {made['id']}"
     _, job, _ = await bundled.call("GET", path)
     assert (job["promoted"], job["holds"][0]["way_out"]) == (False, f"hamgr job promote {made['id']}")
     assert (await bundled.call("POST", f"{path}:promote", {"reason": "fine"}))[0] == 202
