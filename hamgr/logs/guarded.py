@@ -1,6 +1,6 @@
-"""The executor that everything above the nodes uses: whatever comes back from them is masked here.
+"""The executor that everything above the nodes uses: what attempts printed is masked here.
 
-1. No caller ever sees an unmasked byte, so none can show, store or propose one: results, logs, looks.
+1. No caller ever sees an unmasked byte of an attempt, so none can show, store or propose one.
 2. Offsets, lengths and the order of bytes are the node's own; where a chunk would end in what may be the
    beginning of a secret, it ends before it.
 3. An output that came back whole with its attempt is remembered for a while (`RecentOutputs`), so that it
@@ -147,9 +147,11 @@ class GuardedExecutor:
                     )
 
     async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
-        look = await self._executor.look(host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max)
-        mask = self._masks.of(self._replica.state, NodeName(host.name), JobId(""))
-        return replace(look, output=mask.apply(look.output)) if mask else look
+        """As the port says, unmasked: it is for a job that no state has, so its caller knows the secrets.
+
+        `jobs.lookout` masks, and has to see where: what a line with a secret replaces is secret as well.
+        """
+        return await self._executor.look(host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max)
 
     async def close(self) -> None:
         await self._executor.close()

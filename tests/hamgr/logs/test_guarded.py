@@ -1,6 +1,7 @@
 """Nothing that comes back from a node carries a secret, whichever verb brings it and however it is cut."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,12 +10,18 @@ import pytest
 from backends.memory.executor import MemoryExecutor
 from backends.memory.node import MemoryNode
 from backends.ports import OUTPUT_BYTES_MAX, AttemptKey, AttemptState, NodeExecutor
+from hamgr import failpoints
+from hamgr.clock import SystemClock
+from hamgr.jobs.attempt import AttemptSettings
+from hamgr.jobs.proposer import Proposer
+from hamgr.jobs.scripts import CannotPrepare
+from hamgr.jobs.worker import TaskWorker, Tools
 from hamgr.logs import concealed, guarded
 from hamgr.logs.concealed import Masks
 from hamgr.logs.guarded import GuardedExecutor, RecentOutputs
 from hamgr.raft.memory import MemoryReplica
-from statemachine.commands import EditNode, SetGlobals
-from statemachine.words import JobId, NodeName
+from statemachine.commands import EditNode, SetGlobals, SubmitJob
+from statemachine.words import JobId, JobKind, NodeName
 from tests.backends.worlds import World, world
 from tests.hamgr.logs.scene import Scene
 
@@ -90,19 +97,48 @@ async def test_a_killed_attempt_is_answered_with_its_masked_tail(scene: Scene) -
     assert (status.state, status.output) == (AttemptState.DONE, b"it is " + STARS)
 
 
-async def test_a_look_is_masked(scene: Scene) -> None:
-    scene.nodes["n1"].sight = lambda _script: (0.0, 0, b"-pw: " + SECRET + b"\n")
-    seen = await scene.executors["r1"].look(
-        scene.hosts["n1"], b"x", timeout_s=5.0, output_bytes_max=OUTPUT_BYTES_MAX
-    )
-    assert seen.output == b"-pw: " + STARS + b"\n"
-
-
 async def test_a_sentence_is_masked(scene: Scene) -> None:
     executor = scene.executors["r1"]
     assert isinstance(executor, GuardedExecutor)
     job = await scene.submit()
     assert executor.conceal(NodeName("n1"), job, f"bad {SECRET.decode()}") == "bad " + STARS.decode()
+
+
+async def test_an_error_is_recorded_without_the_secrets_that_it_quotes_and_after_what_the_node_owes(
+    scene: Scene,
+) -> None:
+    executor = scene.executors["r1"]
+    assert isinstance(executor, GuardedExecutor)
+    done: list[str] = []
+
+    class NoScripts:
+        async def script(self, state, job, node, due):
+            raise CannotPrepare(f"the template says {SECRET.decode()}")
+
+    async def before_fence(node: NodeName) -> None:
+        done.extend((node, *(verb for _, verb in scene.calls)))
+
+    replica, numbers = scene.cluster.replica("r1"), itertools.count()
+    clock = SystemClock()
+    tools = Tools(
+        replica=replica,
+        proposer=Proposer(replica=replica, clock=clock, new_id=lambda: f"w{next(numbers)}"),
+        executor=executor,
+        scripts=NoScripts(),
+        clock=clock,
+        failpoints=failpoints.none,
+        settings=AttemptSettings(),
+        before_fence=before_fence,
+        conceal=executor.conceal,
+    )
+    accepted = await scene.do(SubmitJob, kind=JobKind.COMMISSION, nodes=(NodeName("n1"),), role="app")
+    job = JobId(accepted.ref)
+    await TaskWorker(tools=tools, job=job, node=NodeName("n1"), claimant="test").run()
+    told = scene.state.jobs[job].tasks[NodeName("n1")]
+    assert told.results[0].error == f"the template says {STARS.decode()}"
+    assert SECRET.decode() not in f"{told} {scene.state.nodes} {scene.state.events}"
+    assert done == ["n1"], "the node was called before that"
+    assert ("n1", "fence") in scene.calls
 
 
 async def test_what_is_secret_is_what_the_job_resolves_on_the_node(scene: Scene) -> None:
