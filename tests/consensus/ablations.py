@@ -108,11 +108,9 @@ def forget_the_configuration_in_the_log(patch: pytest.MonkeyPatch) -> None:
     """A replica that starts again counts those whom the snapshot, or the operator's file, names."""
 
     def start(self: Following, initial: Configuration) -> Configurations:
-        append, self._append_to = self._append_to, lambda *_: False  # type: ignore[method-assign, misc]  # planted
-        try:
+        with patch.context() as started:
+            started.setattr(following, "_append_to", lambda *_: False)
             return start_well(self, initial)
-        finally:
-            self._append_to = append  # type: ignore[method-assign]  # planted
 
     start_well = Following.start
     patch.setattr(Following, "start", start)
