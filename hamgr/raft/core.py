@@ -76,6 +76,7 @@ class Core:
         self._outbox = Outbox(network.send)
         self._following = Following(self, folder, machine)
         self._leader_seen: ReplicaId | None = None
+        self._applies_next = False
         self._handover = Handover(self, timers)
         self.election = Election(timers, randomness, clock())
         self.library = Library(
@@ -139,6 +140,11 @@ class Core:
         """How many reads and forwarded proposals wait."""
         return {"reads": self._reads.waiting + self._clients.reads, "forwarded": self._clients.forwarded}
 
+    @property
+    def behind(self) -> bool:
+        """Something that is committed can be applied and is not yet."""
+        return self.applied < self.commit and not self.library.blocked
+
     def quorum_age_s(self) -> float | None:
         """Return for how long nothing has confirmed who leads, us or another; None: nothing has yet."""
         if not self.leads and self.leader is None:
@@ -196,10 +202,19 @@ class Core:
         self._clients.advance()
 
     def settle(self) -> bool:
-        """Sync, release promises, elect, commit and apply; True when there is more to do at once."""
+        """Sync, release promises, elect, commit and apply; True when there is more to do at once.
+
+        What was promised leaves before anything is applied: a leader waits for it. It waits once at most,
+        however much comes.
+        """
         for _ in range(TURNS_MAX):
             self.log.sync()
+            promised = self._outbox.waiting
             self._outbox.release()
+            if promised and self.behind and not self._applies_next:
+                self._applies_next = True
+                return True
+            self._applies_next = False
             self.library.turn()
             self._note_leader()
             if not (self.log.dirty or self._outbox.waiting):
@@ -207,8 +222,7 @@ class Core:
         if self.leads:
             self.replicator.pump()
         self._clients.advance()
-        behind = self.applied < self.commit and not self.library.blocked
-        return behind or self.log.dirty or self._outbox.waiting
+        return self.behind or self.log.dirty or self._outbox.waiting
 
     def next_at(self) -> float:
         """Return the clock's seconds at which `advance` is due, if nothing comes before."""
