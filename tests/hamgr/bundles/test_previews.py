@@ -194,7 +194,7 @@ def test_a_script_asks_its_check_and_leaves_no_trace(any_node, previewed):
     put(any_node, "var/lib/hamgr/scripts/of-a-running-step.1", "sleep 9\n")
     step = {"script": {"content": "echo work >>log\n", "class": "checkable", "check": "c.sh"}}
     files = {
-        "c.sh": '#!/bin/sh -e\nread -r line && exit 9\n[ "$HAMGR_VAR_v" = 1 ] && [ "$HAMGR_NODE" = n1 ]\n'
+        "c.sh": '#!/bin/sh -e\necho noise\nread -r line && exit 9\n[ "$HAMGR_VAR_v" = 1 ] && [ "$HAMGR_NODE" = n1 ]\n'
     }
     assert look(any_node, previewed(step, files, v="1")) == ["hamgr: unchanged"]
     assert look(any_node, previewed(step, files, v="2")) == [
@@ -214,6 +214,12 @@ def test_a_large_check_in_another_language_is_asked_as_well(any_node, previewed)
             look(any_node, previewed(step, {"c.py": text.encode("latin-1").replace(b"\xe9", b"e")}))[-1]
             == expected
         )
+
+
+def test_a_check_that_reads_its_input_does_not_read_itself(any_node, previewed):
+    step = {"script": {"content": "true\n", "class": "checkable", "check": "c.sh"}}
+    text = "cat >/dev/null\n" + "# and so on\n" * 20_000 + "exit 1\n"
+    assert look(any_node, previewed(step, {"c.sh": text}))[-1] == "hamgr: would change"
 
 
 def test_a_check_tells_whether_it_holds_now_and_never_that_it_would_change(any_node, previewed):

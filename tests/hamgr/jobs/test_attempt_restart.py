@@ -102,10 +102,11 @@ async def test_a_node_that_restarts_is_waited_for_and_its_attempt_is_lost_and_no
 
 
 async def test_any_other_step_gives_up_on_a_silent_node_as_ever(scene: Scene) -> None:
-    running = asyncio.create_task(scene.finish(due(reboot=False)))
+    running = asyncio.create_task(scene.finish(due(reboot=False, timeout_s=80_000.0)))
     await scene.go_down()
-    with pytest.raises(GaveUp) as caught:
-        await running
+    async with asyncio.timeout(60):
+        with pytest.raises(GaveUp) as caught:
+            await running
     assert caught.value.ending is Ending.UNREACHABLE
 
 
