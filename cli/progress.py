@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 POLL_S = 10.0
 """For how long a server may hold the answer until the job changes."""
+PAUSE_S_PER_TASK = 0.001
+PAUSE_S_MAX = 2.0
+"""A large job changes all the time, and each look costs the server as much as it has tasks."""
 ROWS_MAX = 15
 TAIL_LINES_MAX = 20
 GLYPHS = {
@@ -74,6 +77,8 @@ def changes(client: "Client", job: str, *, limit_s: float | None = None) -> Iter
         if found["ended"] or (deadline is not None and time.monotonic() >= deadline):
             return
         since = found["index"]
+        pause_s = min(found["progress"]["total"] * PAUSE_S_PER_TASK, PAUSE_S_MAX)
+        time.sleep(pause_s if deadline is None else max(0.0, min(pause_s, deadline - time.monotonic())))
 
 
 class _Holds:

@@ -1,11 +1,13 @@
-"""What a terminal shows of a job while it is watched; nothing of it may steer the terminal."""
+"""What a terminal shows of a job while it is watched, and how often that is asked for."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from cli.pictures import progress
-from cli.progress import GLYPHS
+from cli.progress import GLYPHS, changes
 
 
 def job(**more: Any) -> dict[str, Any]:
@@ -72,3 +74,27 @@ def test_what_nodes_say_is_drawn_without_control_characters() -> None:
     shown["tasks"][1]["error"] = "\x1b[2Jgone\x07 [bold]x"
     assert "[2Jgone" in " ".join(drawn(shown))
     assert not {"\x1b", "\x07"} & set("".join(drawn(shown)))
+
+
+class Asked:
+    """A client whose job changes with every look, and ends with the last."""
+
+    def __init__(self, tasks: int, looks: int) -> None:
+        self.tasks, self.looks, self.index = tasks, looks, 0
+
+    def call(self, _method: str, _path: str, **_more: Any) -> Any:
+        self.index += 1
+        found = job(index=self.index, ended=self.index == self.looks)
+        found["progress"]["total"] = self.tasks
+        return SimpleNamespace(data=found)
+
+
+@pytest.mark.parametrize(("tasks", "rests_s"), [(3, 0.003), (1_000, 1.0), (10_000, 2.0)])
+def test_a_large_job_is_looked_at_less_often(
+    monkeypatch: pytest.MonkeyPatch, tasks: int, rests_s: float
+) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("cli.progress.time.sleep", rests.append)
+    seen = list(changes(Asked(tasks, looks=3), "j-7"))  # type: ignore[arg-type]  # all that is asked of it
+    assert [one["index"] for one in seen] == [1, 2, 3]
+    assert rests == [rests_s, rests_s]
