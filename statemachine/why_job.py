@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from statemachine import blocking, waves, work
+from statemachine import blocking, gates, waves, work
 from statemachine.blocking import Counts
 from statemachine.model import Job, State, Task
 from statemachine.reasons import (
@@ -26,6 +26,7 @@ from statemachine.words import JobId, JobKind, JobState, NodeName, TaskState
 
 LOOKED_AT_MAX = 500
 READY = "nothing is in the way, and the leader has not begun yet"
+OVERDUE = "a moment of its windows, start or deadline has come, and the leader looks at that first"
 
 
 def why_job(state: State, job: Job, now: float) -> list[Cause]:
@@ -88,7 +89,10 @@ def _underway(state: State, job: Job, now: float) -> Iterator[Cause]:
         if waiting:
             yield Cause(kind=CauseKind.QUEUE, message=f"{waiting} wait for that")
         return
-    yield from _waiting(state, job, queued, now)
+    if queued and gates.overdue(job, now):
+        yield Cause(kind=CauseKind.READY, message=OVERDUE, way_out="hamgr status, if it stays so")
+    else:
+        yield from _waiting(state, job, queued, now)
     queued = [task for task in job.tasks.values() if task.state is TaskState.QUEUED]
     if wave and (later := sum(task.wave > wave[0].wave for task in queued)):
         last = max(task.wave for task in job.tasks.values())
@@ -211,10 +215,12 @@ def _untouched(job: Job, state: TaskState, kind: CauseKind) -> Iterator[Cause]:
         yield Cause(kind=kind, message=f"{names(nodes)} {was} {state}{why}")
 
 
-def why_queued(state: State, job: Job, task: Task, counts: Counts) -> str:
+def why_queued(state: State, job: Job, task: Task, counts: Counts, now: float) -> str:
     """Return in a few words what is in the way of a queued task; empty when nothing is."""
     if job.holds:
         return of_hold(job, job.holds[0]).message
+    if gates.overdue(job, now):
+        return OVERDUE
     wave = waves.open_wave(job)
     if wave and wave[0].wave != task.wave:
         return f"its wave, {task.wave + 1}, comes after wave {wave[0].wave + 1}"

@@ -32,7 +32,7 @@ def why_node(state: State, node: Node, now: float) -> list[Cause]:
         *_health(state, node),
         *_requirements(state, node),
         *_service(state, node),
-        *_queue(state, node),
+        *_queue(state, node, now),
     ]
     if not found:
         found = [Cause(kind=CauseKind.IDLE, message="nothing is wrong with it, and no job wants it")]
@@ -222,7 +222,7 @@ def _short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:DIGITS]
 
 
-def _queue(state: State, node: Node) -> Iterator[Cause]:
+def _queue(state: State, node: Node, now: float) -> Iterator[Cause]:
     """Yield which jobs are to begin on the node, in the order in which they get it."""
     waiting = [
         state.jobs[job_id]
@@ -233,7 +233,7 @@ def _queue(state: State, node: Node) -> Iterator[Cause]:
     counts = Counts(state)
     first: Job | None = None
     for job in waiting[:LISTED_MAX]:
-        why = why_queued(state, job, job.tasks[node.name], counts)
+        why = why_queued(state, job, job.tasks[node.name], counts, now)
         if not why and first is not None:
             why = f"{a(first)}, goes first (priority {first.priority})"
         elif not why:

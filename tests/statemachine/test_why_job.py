@@ -10,6 +10,7 @@ from statemachine.manifest import Manifest, Requirement, StepSpec
 from statemachine.reasons import LISTED_MAX, Cause, spell
 from statemachine.rollout import OnFailure, Promotion, Rollout, Window
 from statemachine.why_job import why_job
+from statemachine.why_node import why_node
 from statemachine.words import Ending, JobKind, StepClass
 from tests.statemachine.fleet import Fleet, component, manifest
 
@@ -210,6 +211,20 @@ def test_windows_and_starts_say_when_they_end_by_themselves(fleet: Fleet) -> Non
     fleet.accept(ReviewJob, job=job, open_until=None, opens_at=None)
     assert told(fleet, job)[0].endswith(f"for 4 h -> hamgr job cancel {job}")
     assert told(fleet, job)[0].startswith("no change window will ever open again")
+
+
+def test_a_moment_that_has_come_is_looked_at_before_anything_begins(fleet: Fleet) -> None:
+    job = upgrade(fleet, "n0", "n1", progress_deadline_s=600)
+    fleet.claim(job, "n0")
+    fleet.passed_time(599)
+    assert "nothing is in the way" in told(fleet, job)[1]
+    fleet.passed_time(1)
+    assert told(fleet, job)[1] == (
+        "a moment of its windows, start or deadline has come, and the leader looks at that first "
+        "-> hamgr status, if it stays so"
+    )
+    waiting = [cause.message for cause in why_node(fleet.state, fleet.node("n1"), fleet.at)]
+    assert "the leader looks at that first" in waiting[-1]
 
 
 def test_a_job_that_pauses_on_failure_names_who_failed_and_both_ways_on(fleet: Fleet) -> None:
