@@ -64,15 +64,13 @@ def next_moment(cron: str, zone: str, after: float) -> float | None:
 def newest_moment(cron: str, zone: str, since: float, at: float) -> float | None:
     """Return the last moment from `since` to `at`, both included; None when there is none.
 
-    The time that it takes grows with the number of moments in between.
-
     Raises:
         BadWindow: They cannot be read.
     """
-    newest, moment = None, next_moment(cron, zone, since - 1.0)
-    while moment is not None and moment <= at:
-        newest, moment = moment, next_moment(cron, zone, moment)
-    return newest
+    window = Window(cron=cron, duration_s=at - since + 1.0, zone=zone)
+    return max(
+        (moment for moment in _moments(window, since - 1.0, at) if since <= moment <= at), default=None
+    )
 
 
 def _moments(window: Window, since: float, at: float) -> Iterable[float]:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from hamgr.jobs.windows import BadWindow, Opening, opening
+from hamgr.jobs.windows import BadWindow, Opening, newest_moment, next_moment, opening
 from statemachine.rollout import Window
 
 
@@ -51,3 +51,33 @@ def test_no_window_is_none_that_is_open() -> None:
 def test_a_window_that_cannot_be_read_is_refused_by_name(window: Window, says: str) -> None:
     with pytest.raises(BadWindow, match=says):
         opening([window], 1_000_000.0)
+
+
+def test_the_next_moment_is_the_first_one_after_the_time_given() -> None:
+    at = moment("2026-03-01T03:00")
+    assert next_moment("0 3 * * *", "UTC", at - 1) == at
+    assert next_moment("0 3 * * *", "UTC", at) == at + 86_400
+
+
+def test_the_newest_moment_is_the_last_one_that_has_passed() -> None:
+    at = moment("2026-03-01T03:00")
+    assert newest_moment("*/10 * * * *", "UTC", at - 3_600, at + 599) == at
+    assert newest_moment("*/10 * * * *", "UTC", at - 3_600, at + 600) == at + 600
+    assert newest_moment("*/10 * * * *", "UTC", at, at) == at
+    assert newest_moment("0 3 * * *", "UTC", at + 1, at + 3_600) is None
+    assert newest_moment("* * * * *", "Europe/Madrid", at - 3_600, at + 30) == at
+
+
+def test_a_moment_that_the_clocks_skip_or_repeat_comes_once_a_day() -> None:
+    spring = moment("2026-03-28T12:00")
+    first = next_moment("30 2 * * *", "Europe/Madrid", spring)
+    assert first is not None
+    second = next_moment("30 2 * * *", "Europe/Madrid", first)
+    assert second is not None
+    assert spring < first < spring + 86_400 < second < spring + 2 * 86_400
+    autumn = moment("2026-10-24T12:00")
+    once = next_moment("30 2 * * *", "Europe/Madrid", autumn)
+    assert once is not None
+    again = next_moment("30 2 * * *", "Europe/Madrid", once)
+    assert again is not None
+    assert again - once > 3_600 * 12
