@@ -298,6 +298,12 @@ def _patience_s(draft: Draft, job: Job, task: Task) -> float:
     return pause_s if draft.at + pause_s <= task.proving_since + deadline_s else 0.0
 
 
+def delay_s_max(job: Job) -> float:
+    """Return how long any step of `job` is put off at most, whatever the clocks of two leaders say."""
+    rollout = job.rollout
+    return max(RETRY_DELAY_S_MAX, rollout.min_healthy_s, rollout.healthy_deadline_s / PROOFS_MAX)
+
+
 def _lost(draft: Draft, job: Job, task: Task, planned: PlannedStep) -> None:
     lost = _count(task, planned, Ending.LOST, checks=True)
     step_class = StepClass.IDEMPOTENT if planned.spec.check else planned.spec.step_class

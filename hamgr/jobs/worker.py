@@ -24,7 +24,7 @@ from statemachine import work
 from statemachine.commands import ClaimTask, FinishAttempt, StartAttempt
 from statemachine.model import Node, Result, State
 from statemachine.outcomes import Accepted
-from statemachine.tasks import RETRY_DELAY_S_MAX
+from statemachine.tasks import delay_s_max
 from statemachine.words import Ending, JobId, NodeName, Phase
 from statemachine.work import StepDue
 
@@ -169,8 +169,9 @@ class TaskWorker:
         return asyncio.Event() if due.step.phase in (Phase.UNDO, Phase.REVERIFY) else self.stopping
 
     async def _wait_until(self, due: StepDue) -> bool:
-        """Wait for the back-off of a failed attempt; False when the job was cancelled meanwhile."""
-        delay_s = min(due.not_before - self._tools.clock.now(), RETRY_DELAY_S_MAX)  # clocks may disagree
+        """Wait for a back-off, or while a node soaks; False when the job was cancelled meanwhile."""
+        job = self._tools.replica.state.jobs[self._job]
+        delay_s = min(due.not_before - self._tools.clock.now(), delay_s_max(job))  # clocks may disagree
         if delay_s <= 0:
             return True
         try:

@@ -1,9 +1,14 @@
 """What a run really exercised, so that nobody believes an idle simulation."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hamgr.failpoints import BOUNDARIES
+from statemachine.commands import ClaimTask, Command, PauseJob, PromoteJob, ResumeJob, RetryJob, RevertJob
+from statemachine.model import State
+from statemachine.outcomes import Accepted, Outcome
+from statemachine.rollout import HoldKind, OnFailure
 
 CRASH_BOUNDARIES = (
     *BOUNDARIES,
@@ -34,6 +39,14 @@ FAULTS = (
     "log late",
     "log answer lost",
 )
+ROLLOUTS = (
+    *(f"held: {kind}" for kind in HoldKind),
+    *(f"stopped early: {then}" for then in OnFailure),
+    *(f"asked: {name}" for name in ("PauseJob", "ResumeJob", "PromoteJob", "RetryJob", "RevertJob")),
+    "reverted by itself",
+    "claim refused, not yet",
+)
+"""What rollouts went through."""
 RARE = "node busy with an older attempt"
 """Comes about where orders are late, or where a node was given up with a step at work."""
 
@@ -58,7 +71,7 @@ class Figures:
         """Return the boundaries and faults that never came about."""
         crashes = [f"crash at {boundary}" for boundary in CRASH_BOUNDARIES]
         isolations = [f"isolated at {boundary}" for boundary in CRASH_BOUNDARIES]
-        return [name for name in (*crashes, *isolations, *FAULTS, RARE) if not self.counts[name]]
+        return [name for name in (*crashes, *isolations, *FAULTS, *ROLLOUTS, RARE) if not self.counts[name]]
 
     def line(self) -> str:
         """Return everything in one line."""
@@ -67,7 +80,7 @@ class Figures:
         )
         ended = ", ".join(f"{name[4:]} {number}" for name, number in self._of("job "))
         results = ", ".join(f"{name[7:]} {number}" for name, number in self._of("result "))
-        faults = ", ".join(f"{name} {self.counts[name]}" for name in (*FAULTS, RARE))
+        faults = ", ".join(f"{name} {self.counts[name]}" for name in (*FAULTS, *ROLLOUTS, RARE))
         return (
             f"{self.runs} worlds, {self.virtual_s / 3600:.1f} virtual hours, "
             f"{self.counts['entries']} log entries, {self.counts['launches']} launches; "
@@ -77,3 +90,23 @@ class Figures:
 
     def _of(self, prefix: str) -> list[tuple[str, int]]:
         return sorted((name, number) for name, number in self.counts.items() if name.startswith(prefix))
+
+
+def happened(before: State, command: Command, after: State, outcome: Outcome) -> Iterator[str]:
+    """Yield what an entry did to rollouts, by the names of `ROLLOUTS`."""
+    if not isinstance(outcome, Accepted):
+        if isinstance(command, ClaimTask):
+            yield "claim refused, not yet"
+        return
+    if isinstance(command, PauseJob | ResumeJob | PromoteJob | RetryJob | RevertJob):
+        yield f"asked: {type(command).__name__}"
+    for job_id, job in after.jobs.items():
+        old = before.jobs.get(job_id)
+        if job is old:
+            continue
+        known = {hold.kind for hold in old.holds} if old else set()
+        yield from (f"held: {hold.kind}" for hold in job.holds if hold.kind not in known)
+        if job.failing and not (old and old.failing):
+            yield f"stopped early: {job.rollout.on_failure}"
+        if job.revert_of and old is None and not isinstance(command, RevertJob):
+            yield "reverted by itself"

@@ -24,6 +24,7 @@ from statemachine.model import Endpoint, Node, State
 from statemachine.words import JobKind, Presence, RequestId, Status
 from tests.simulation.consensus import Consensus
 from tests.simulation.orders import COMPONENTS, POISON, ROLES, digest_of, manifest_of
+from tests.simulation.rollouts import Steering
 from tests.simulation.virtual_time import VirtualClock
 
 PROPOSAL_TIMEOUT_S = 5.0
@@ -49,6 +50,9 @@ class Operators:
         self._clock = VirtualClock()
         self._asked = 0
         self._bundles = 0
+        self._steering = Steering(
+            random=Random(f"{seed}/steering"), ask=self._ask, view=self._view, bundle=self._some_bundle
+        )
 
     async def begin(self) -> None:
         """Push a bundle, discover everything, commission a part of it."""
@@ -62,6 +66,12 @@ class Operators:
                 part = tuple(node.name for node in free[: max(1, len(free) // 2)])
                 await self._ask(SubmitJob, kind=JobKind.COMMISSION, nodes=part, role=role)
             await asyncio.sleep(self._random.uniform(5.0, 60.0))
+        for place, name in enumerate(sorted(self._view().nodes)):
+            await self._ask(EditNode, node=name, labels={"rack": f"r{place % 3}"})
+
+    async def tend(self) -> None:
+        """Look after jobs that are held, after the storm."""
+        await self._steering.tend()
 
     async def storm(self, until_s: float) -> None:
         """Ask for something now and then."""
@@ -81,10 +91,11 @@ class Operators:
             (self._edit, 1),
             (self._presence, 1),
             (self._add, 1),
+            *self._steering.acts(),
         ]
         names, weights = zip(*acts, strict=True)
         while loop.time() < until_s:
-            await asyncio.sleep(self._random.expovariate(1 / 18.0))
+            await asyncio.sleep(self._random.expovariate(1 / 14.0))
             await self._random.choices(names, weights)[0]()
 
     def _view(self) -> State:
@@ -131,10 +142,13 @@ class Operators:
             SubmitJob,
             kind=JobKind.UPGRADE,
             nodes=self._some(self._of(*IN_SERVICE)),
-            bundle=digest_of(self._random.randint(1, self._bundles)) if self._random.random() < 0.3 else "",
+            bundle=self._some_bundle() if self._random.random() < 0.3 else "",
             max_parallel=self._random.choice((0, 1, 2, 8)),
             max_failed=self._random.choice((None, 0, 1, 5)),
         )
+
+    def _some_bundle(self) -> str:
+        return digest_of(self._random.randint(1, self._bundles))
 
     async def _verify(self) -> None:
         await self._ask(SubmitJob, kind=JobKind.VERIFY, nodes=self._some(self._of(*IN_SERVICE)))

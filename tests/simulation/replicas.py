@@ -89,5 +89,5 @@ class Process:
 
     @property
     def idle(self) -> bool:
-        """Whether no worker is left."""
-        return self.life is None or not self.life.manager._running
+        """Whether no worker of a job is left; duties beside the jobs may wait for their moment."""
+        return self.life is None or not any(job.startswith("j-") for job, _ in self.life.manager._running)

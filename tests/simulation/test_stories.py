@@ -12,7 +12,8 @@ from hamgr.jobs.proposer import Proposer
 from statemachine.commands import CancelJob, CommitBundle, SetGlobals, SubmitDiscovery, SubmitJob
 from statemachine.model import Endpoint, Job
 from statemachine.outcomes import Accepted
-from statemachine.words import JobId, JobKind, JobState, NodeName, Status, TaskState
+from statemachine.rollout import Rollout
+from statemachine.words import JobId, JobKind, JobState, NodeName, Phase, Status, TaskState
 from tests.simulation import virtual_time
 from tests.simulation.nodes import Launch, Machine
 from tests.simulation.orders import POISON, Nature, Order, digest_of, manifest_of
@@ -60,6 +61,12 @@ class Story(World):
 
     async def commission(self) -> str:
         return await self.ask(SubmitJob, kind=JobKind.COMMISSION, nodes=(NODE,), role="lone")
+
+    async def soaked(self, job: str) -> None:
+        """Wait until the node proves that it stays healthy."""
+        async with asyncio.timeout(60.0):
+            while self.consensus.final.jobs[JobId(job)].tasks[NODE].phase is not Phase.SOAK:
+                await asyncio.sleep(0.1)
 
     async def ended(self, job: str) -> Job:
         async with asyncio.timeout(900.0):
@@ -183,3 +190,18 @@ def test_a_leader_that_is_cut_off_in_mid_step_orders_nothing_more_and_is_not_rep
         assert story.consensus.final.nodes[NODE].status is Status.COMMISSIONED
 
     Story(LONG).play(script)
+
+
+def test_a_node_soaks_for_as_long_as_was_asked_although_its_leader_dies_meanwhile() -> None:
+    async def script(story: Story) -> None:
+        soak = Rollout(min_healthy_s=600.0)
+        job = await story.ask(SubmitJob, kind=JobKind.COMMISSION, nodes=(NODE,), role="lone", rollout=soak)
+        await story.soaked(job)
+        began_s = asyncio.get_running_loop().time()
+        await asyncio.sleep(200.0)
+        story.crash(story.consensus.leader, down_s=30.0)
+        assert (await story.ended(job)).state is JobState.SUCCEEDED
+        (last,) = [launch for launch in story.machine.evidence if launch.key.step.startswith("soak")]
+        assert last.at - began_s >= 600.0 - 1.0
+
+    Story(AT_ONCE).play(script)

@@ -19,12 +19,13 @@ from statemachine.words import Digest, NodeName
 from tests.simulation import laws, virtual_time
 from tests.simulation.consensus import Consensus
 from tests.simulation.faults import Storm
-from tests.simulation.figures import Figures
+from tests.simulation.figures import Figures, happened
 from tests.simulation.network import Network, Weather
 from tests.simulation.nodes import Fate, Launch, Machine
 from tests.simulation.operators import Operators
 from tests.simulation.orders import Nature, Order, nature_of
 from tests.simulation.replicas import Process
+from tests.statemachine.rollout_laws import Ledger
 
 STORM_S = 600.0
 SETTLED_S_MAX = 2400.0
@@ -86,6 +87,7 @@ class World:
         self._trace = hashlib.sha256()
         self._tell = tell
         self._records = laws.Records()
+        self._ledger = Ledger()
         self.network = Network(Random(f"{self.seed}/network"), self.count)
         names = [f"r{number}" for number in range(1, replicas + 1)]
         self.consensus = Consensus(
@@ -106,7 +108,7 @@ class World:
         self._hardship: dict[str, float] = {}
         self._addresses: dict[str, str] = {}
         self._moves = 0
-        self.machines = [self._machine(f"n{n}", random) for n in range(nodes or random.randint(2, 6))]
+        self.machines = [self._machine(f"n{n}", random) for n in range(nodes or random.randint(2, 8))]
         self._by_id = {machine.machine_id: machine for machine in self.machines}
         self.storm = Storm(Random(f"{self.seed}/storm"), self, weather=weather)
         self.operators = Operators(
@@ -168,9 +170,13 @@ class World:
         if not self._by_evidence_alone:
             for problem in laws.invariants(before, command, after, outcome):
                 self._break(problem)
+        for problem in self._ledger.entry(before, command, after, outcome):
+            self._break(problem)
         if requests.recall(before, command.request_id) is not None:
             self.count("entry came twice")
             return
+        for what in happened(before, command, after, outcome):
+            self.figures.counts[what] += 1
         node = before.nodes.get(getattr(command, "node", NodeName("")))
         machine = self._by_id.get(node.machine_id) if node else None
         if (result := getattr(command, "result", None)) is not None:
@@ -292,8 +298,10 @@ class World:
         await asyncio.gather(self._people(), self.storm.rage(STORM_S))
         self.storm.calm()
         calm_at = loop.time()
+        tending = loop.create_task(self.operators.tend(), name="tending")
         while self.consensus.final.running and loop.time() < calm_at + SETTLED_S_MAX:
             await asyncio.sleep(1.0)
+        tending.cancel()
         self.figures.settled_s_max = loop.time() - calm_at
         await asyncio.sleep(REST_S)
 
