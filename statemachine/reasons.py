@@ -219,7 +219,7 @@ def spell(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:g} s"
     minutes = round(seconds / 60)
-    if minutes < 100:
+    if minutes < 100 and minutes % 60:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     if hours < 48:

@@ -314,7 +314,16 @@ def test_many_of_a_kind_are_counted_instead_of_listed(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (90, "90 s"), (300, "5 min"), (4 * 3600, "4 h"), (9000, "2 h 30 min"), (3 * 86400, "3 d")],
+    [
+        (0, "0 s"),
+        (90, "90 s"),
+        (300, "5 min"),
+        (3600, "1 h"),
+        (3660, "61 min"),
+        (4 * 3600, "4 h"),
+        (9000, "2 h 30 min"),
+        (3 * 86400, "3 d"),
+    ],
 )
 def test_durations_are_spelled_in_units_that_people_use(seconds: float, text: str) -> None:
     assert spell(seconds) == text
