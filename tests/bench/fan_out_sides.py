@@ -3,6 +3,7 @@
 - `hamgr`: a verify job whose one step is the command, through the API of one replica: claimed, fenced,
   announced, run under the node's runner, recorded, each in the replicated log with its sync;
 - `executor`: the same verbs of `backends.ssh`, with the runner and its syncs on the node, without the log;
+- `look`: the verb of `backends.ssh` for what changes nothing: a session of its own, bounded, not recorded;
 - `sessions`: the command in a session of its own on each connection, without the runner: sshd and ourselves;
 - `login`: connections alone. No one who logs in can be quicker than sshd is.
 """
@@ -263,3 +264,17 @@ class Executor(_Alone):
         ended = await self._executor.run(host, self._epoch, key, script, wait_s=RUN_WAIT_S)
         assert ended.state is AttemptState.DONE, ended
         assert ended.exit_code == 0, ended
+
+
+class Look(Executor):
+    """A look at each node; it needs no epoch and leaves nothing there."""
+
+    name = "look"
+
+    async def on(self, host: Host, command: str) -> None:
+        assert self._executor is not None
+        script = f"{command}\n".encode()
+        seen = await self._executor.look(
+            host, script, timeout_s=RUN_WAIT_S, output_bytes_max=ANSWER_BYTES_MAX
+        )
+        assert seen.exit_code == 0, seen

@@ -32,6 +32,8 @@ JOB_POLL_S = 0.25
 SAMPLE_S = 0.5
 ANSWER_TIMEOUT_S = 30.0
 WRITE = "PATCH /v1/nodes/N"
+GAUGES = ("journal_bytes", "last_index")
+SYNCS, QUICK_SYNCS = "sync_seconds_count", 'sync_seconds_bucket{le="0.05"}'
 SELECTOR = "bench=yes"
 PROBE_NODE = "beside"
 """The node that is written to: no part of the job."""
@@ -61,6 +63,7 @@ class Upgrade:
         connections_max: The most SSH connections that were open at once.
         entries: What the log has grown by, those of the questions included.
         entry_bytes: Bytes of journal for each.
+        syncs, slow_syncs: Of the leader's journal; how many took more than 50 ms, during which it stands.
         api: By question.
     """
 
@@ -76,6 +79,8 @@ class Upgrade:
     connections_max: int
     entries: int
     entry_bytes: float
+    syncs: int
+    slow_syncs: int
     writes: int
     api: Mapping[str, Latency]
 
@@ -141,7 +146,7 @@ class _Samples:
         self._grown_bytes = 0.0
         self._grown_entries = 0.0
         self.connections_max = 0
-        self.entries = 0
+        self.entries = self.syncs = self.slow_syncs = 0
 
     def __enter__(self) -> Self:
         self._first = self._last = self._figures()
@@ -154,7 +159,9 @@ class _Samples:
         self._over.set()
         self._thread.join()
         self._take()
-        self.entries = int(self._last["last_index"] - self._first["last_index"])
+        grown = {name: self._last[name] - self._first[name] for name in self._last}
+        self.entries = int(grown["last_index"])
+        self.syncs, self.slow_syncs = int(grown[SYNCS]), int(grown[SYNCS] - grown[QUICK_SYNCS])
 
     @property
     def entry_bytes(self) -> float:
@@ -175,13 +182,13 @@ class _Samples:
     def _figures(self) -> dict[str, float]:
         answer = self._cluster.on(self._leader, "GET", "/metrics", timeout_s=ANSWER_TIMEOUT_S)
         assert answer.status == 200, answer
-        return {name: gauge(answer.body.decode(), name) for name in ("journal_bytes", "last_index")}
+        return {name: figure(answer.body.decode(), name) for name in (*GAUGES, SYNCS, QUICK_SYNCS)}
 
 
-def gauge(text: str, name: str) -> float:
-    """Return a gauge of consensus from the text of /metrics."""
+def figure(text: str, name: str) -> float:
+    """Return a figure of consensus from the text of /metrics."""
     found = next(line for line in text.splitlines() if line.startswith(f"hamgr_raft_{name} "))
-    return float(found.split()[1])
+    return float(found.rpartition(" ")[2])
 
 
 def established(ports: frozenset[int], table: str = "") -> int:
@@ -219,6 +226,8 @@ def _upgrade(cluster: Cluster, fleet: PracticeFleet, wave: int, *, first: bool) 
         connections_max=samples.connections_max,
         entries=samples.entries,
         entry_bytes=samples.entry_bytes,
+        syncs=samples.syncs,
+        slow_syncs=samples.slow_syncs,
         writes=sum(one.count for title, one in api.items() if title.startswith(WRITE)),
         api=api,
     )
@@ -274,6 +283,7 @@ def table(one: Upgrade) -> str:
         f" at most {one.connections_max} SSH connections",
         f"log: {(one.entries - one.writes) / one.nodes:.1f} entries a node,"
         f" {one.entry_bytes:.0f} bytes each, {one.task_bytes:.0f} bytes a node",
+        f"disk: {one.syncs} syncs of the leader's journal, {one.slow_syncs} of them longer than 50 ms",
         f"{'the API while it runs':42}{'asked':>7}{'p50 ms':>9}{'p99 ms':>9}{'most ms':>9}",
     ]
     lines += [
@@ -293,10 +303,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = parser_of("rolling_upgrade", __doc__)
     parser.add_argument("--nodes", type=int, default=1_000)
     parser.add_argument("--wave", type=int, default=100)
+    parser.add_argument("--memory", action="store_true", help="the replicas' files in memory as well")
     arguments = parser.parse_args(words)
+    memory = elsewhere(Path(tempfile.gettempdir()))
     with (
-        tempfile.TemporaryDirectory(prefix="hamgr-bench-") as name,
-        tempfile.TemporaryDirectory(prefix="hamgr-bench-", dir=elsewhere(Path(name))) as disk,
+        tempfile.TemporaryDirectory(prefix="hamgr-bench-", dir=memory if arguments.memory else None) as name,
+        tempfile.TemporaryDirectory(prefix="hamgr-bench-", dir=memory) as disk,
     ):
         one = measured(Path(name), Path(disk), nodes=arguments.nodes, wave=arguments.wave)
     print(json.dumps(asdict(one) | {"task_bytes": one.task_bytes}) if arguments.json else table(one))

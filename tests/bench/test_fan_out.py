@@ -28,10 +28,10 @@ def found(cold: Mapping[str, float], warm: Mapping[str, float]) -> fan_out.Found
 def test_the_command_runs_on_all_nodes_cold_and_warm_through_every_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(five_steps, "SETTLE_S", 0.0)
+    monkeypatch.setattr(fan_out, "SETTLE_S", 0.0)
     rounds = fan_out.measured(tmp_path, 2, 1, programs=None, cases=(COLD, WARM))
-    assert set(rounds[COLD.title]) == {"login", "sessions", "executor", "hamgr"}
-    assert set(rounds[WARM.title]) == {"sessions", "executor", "hamgr"}
+    assert set(rounds[COLD.title]) == {"login", "sessions", "look", "executor", "hamgr"}
+    assert set(rounds[WARM.title]) == {"sessions", "look", "executor", "hamgr"}
     for sides in rounds.values():
         for (one,) in sides.values():
             assert one.wall_s > 0

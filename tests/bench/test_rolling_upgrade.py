@@ -35,6 +35,8 @@ def test_all_nodes_are_upgraded_in_waves_while_the_api_is_asked(tmp_path: Path) 
     assert 0 < one.leader_rss_mib <= one.leader_rss_mib_max
     assert one.entries > one.writes > 0
     assert one.task_bytes > 0
+    assert 0 <= one.slow_syncs <= one.syncs
+    assert one.syncs > 0
     assert {title.split(",")[1].strip() for title in one.api} == {"leader", "follower"}
     assert all(0 < each.p50_ms <= each.p99_ms <= each.max_ms for each in one.api.values())
     assert "goals: 99 % of answers within 100 ms" in rolling_upgrade.table(one)
@@ -52,9 +54,16 @@ def test_connections_are_counted_once_and_only_to_the_nodes_and_only_open_ones()
     assert rolling_upgrade.established(frozenset({80}), TCP) == 0
 
 
-def test_a_gauge_is_read_by_its_whole_name() -> None:
-    text = "# HELP hamgr_raft_last_index x\nhamgr_raft_last_index_of 7.0\nhamgr_raft_last_index 12.0\n"
-    assert rolling_upgrade.gauge(text, "last_index") == 12.0
+def test_a_figure_is_read_by_its_whole_name() -> None:
+    text = """\
+# HELP hamgr_raft_last_index x
+hamgr_raft_last_index_of 7.0
+hamgr_raft_last_index 12.0
+hamgr_raft_sync_seconds_bucket{le="0.025"} 3.0
+hamgr_raft_sync_seconds_bucket{le="0.05"} 4.0
+"""
+    assert rolling_upgrade.figure(text, "last_index") == 12.0
+    assert rolling_upgrade.figure(text, rolling_upgrade.QUICK_SYNCS) == 4.0
 
 
 class Server:
