@@ -26,6 +26,8 @@ PAUSE_S_MAX = 2.0
 """A large job changes all the time, and each look costs the server as much as it has tasks."""
 ROWS_MAX = 15
 TAIL_LINES_MAX = 20
+FOLLOWERS_MAX = 20
+"""Among so many newest jobs the one is looked for that came from this one."""
 GLYPHS = {
     "succeeded": ("✓", "green"),
     "failed": ("✗", "red"),
@@ -171,6 +173,7 @@ def conclude(client: "Client", job: str, fmt: str) -> Exit:
     show(fmt, whole, names=[whole["id"]], text=line)
     if fmt in ("table", "wide"):
         _explain(whole)
+        _follow_up(client, whole)
     return OF_JOB.get(whole["state"], Exit.FAILED)
 
 
@@ -188,3 +191,14 @@ def _explain(job: Job) -> None:
     if failed and job["kind"] != "discover":
         note(f"  try: hamgr job log {job['id']} --node {clean(failed[0])}")
         note(f"       hamgr node show {clean(failed[0])}")
+
+
+def _follow_up(client: "Client", job: Job) -> None:
+    """Say why the job stopped early, and which job brings back what it changed."""
+    if not job["failing"] or not job["ended"]:
+        return
+    note(f"  it stopped early: {clean(job['failing'])}")
+    if job["rollout"]["on_failure"] == "revert":
+        for other in client.get("/v1/jobs", limit=FOLLOWERS_MAX)["items"]:
+            if other["revert_of"] == job["id"]:
+                note(f"  {other['id']} brings back what it changed; to see it: hamgr job watch {other['id']}")

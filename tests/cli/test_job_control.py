@@ -158,6 +158,17 @@ def test_a_revert_shows_its_blast_radius_and_has_to_be_agreed_to(
     assert replicas.cluster.state.jobs[back.out.strip()].revert_of == job
 
 
+def test_a_job_that_reverts_itself_names_the_job_that_does_so(ready: Cli, replicas: Replicas) -> None:
+    job = begun(ready, "--max-failed", "0", "--on-failure", "revert")
+    lead(replicas, job, "w1")
+    lead(replicas, job, "w2", exit_code=1)
+    (back,) = replicas.cluster.state.running
+    ran = ready("job", "wait", job)
+    assert ran.code == 8
+    assert "it stopped early: 1 failed: w2" in ran.err
+    assert f"{back} brings back what it changed; to see it: hamgr job watch {back}" in ran.err
+
+
 def test_nodes_are_rolled_back_to_a_bundle_that_is_named_and_shown(
     ready: Cli, replicas: Replicas, bundle: Path
 ) -> None:
