@@ -159,6 +159,13 @@ class PackageModel(Model):
         return self
 
 
+class PlaybookModel(Model):
+    """Run an Ansible playbook on the node."""
+
+    source: Name
+    extra_vars: Variables = {}
+
+
 class RebootModel(Model):
     """Restart the machine, and go on when it is back."""
 
@@ -172,6 +179,7 @@ class StepModel(Model):
     script: ScriptModel | None = None
     check: CheckModel | None = None
     package: PackageModel | None = None
+    playbook: PlaybookModel | None = None
     reboot: RebootModel | None = None
     when: Annotated[str, Field(min_length=1, max_length=EXPRESSION_CHARS_MAX)] | None = None
     notify: Annotated[list[Name], Field(max_length=STEPS_MAX)] = []
@@ -194,7 +202,7 @@ class StepModel(Model):
         return self.timeout_s
 
 
-KINDS = ("file", "service", "script", "check", "package", "reboot")
+KINDS = ("file", "service", "script", "check", "package", "playbook", "reboot")
 Steps: TypeAlias = Annotated[list[StepModel], Field(max_length=STEPS_MAX)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from hamgr.bundles.schema import StepModel
-from hamgr.bundles.steps import check, file, package, reboot, script, service
+from hamgr.bundles.steps import check, file, package, playbook, reboot, script, service
 from hamgr.bundles.steps.scope import Complaint, FileUse, Scope
 
 
@@ -40,6 +40,8 @@ def kind_of(step: StepModel) -> Kind:
         return script
     if step.package is not None:
         return package
+    if step.playbook is not None:
+        return playbook
     if step.reboot is not None:
         return reboot
     return check
@@ -54,8 +56,8 @@ def check_of(step: StepModel) -> Callable[[StepModel, Scope], str] | None:
 
 def can_verify(step: StepModel) -> bool:
     """Say whether a step has a read-only form that follows from it."""
-    if step.reboot is not None:
-        return False
+    if step.reboot is not None or step.playbook is not None:
+        return False  # a playbook may: but many that work well stumble in check mode
     return step.script is None or step.script.step_class == "checkable"
 
 

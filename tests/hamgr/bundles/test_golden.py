@@ -15,6 +15,7 @@ FILES = {
     "logo": b"\x89PNG\0\n",
     "m.sh": "#!/bin/sh -e\necho m\n",
     "c.sh": "true\n",
+    "play/site.yaml": "- hosts: all\n",
 }
 WATCHED = {"name": "x", "state": "running", "restart_on": ["/etc/x.conf"]}
 STEPS = {
@@ -29,6 +30,7 @@ STEPS = {
     "script": {"script": {"source": "m.sh", "class": "checkable", "check": "c.sh"}},
     "package": {"package": {"names": ["curl", "g++"], "state": "latest"}},
     "package-version": {"package": {"name": "curl", "version": "7.88.1-10", "recommends": True}},
+    "playbook": {"playbook": {"source": "play/site.yaml", "extra_vars": {"port": "{{ port }}"}}},
     "reboot": {"reboot": {}},
     "skipped": {"when": "port == 80", "file": {"path": "/etc/x", "content": "x"}},
     "check-command": {"check": {"command": ["test", "-e", "{{ name }}"], "within_s": 3}},

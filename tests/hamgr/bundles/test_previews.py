@@ -193,9 +193,10 @@ def test_a_file_of_the_bundle_with_a_secret_in_it_hides_it_too(any_node, preview
 def test_a_script_asks_its_check_and_leaves_no_trace(any_node, previewed):
     put(any_node, "var/lib/hamgr/scripts/of-a-running-step.1", "sleep 9\n")
     step = {"script": {"content": "echo work >>log\n", "class": "checkable", "check": "c.sh"}}
-    files = {
-        "c.sh": '#!/bin/sh -e\necho noise\nread -r line && exit 9\n[ "$HAMGR_VAR_v" = 1 ] && [ "$HAMGR_NODE" = n1 ]\n'
-    }
+    text = (
+        '#!/bin/sh -e\necho noise\nread -r line && exit 9\n[ "$HAMGR_VAR_v" = 1 ]\n[ "$HAMGR_NODE" = n1 ]\n'
+    )
+    files = {"c.sh": text}
     assert look(any_node, previewed(step, files, v="1")) == ["hamgr: unchanged"]
     assert look(any_node, previewed(step, files, v="2")) == [
         "its check says that the work is not done",

@@ -7,7 +7,7 @@ STEPS = {
     "no-kind": ("- name: s", "3:5: `commission`: needs exactly one of `file`, `service`, `script`, `check`"),
     "two-kinds": (
         "- name: s\n  file: {path: /a, content: x}\n  script: {content: x}",
-        "of `file`, `service`, `script`, `check`, `package`, `reboot`; it has file and script",
+        "of `file`, `service`, `script`, `check`, `package`, `playbook`, `reboot`; it has file and script",
     ),
     "no-name": ("- file: {path: /a, content: x}", "3:5: `name` is missing"),
     "bad-name": ("- name: Über\n  file: {path: /a, content: x}", "3:11: `Über` is no name for a step"),
