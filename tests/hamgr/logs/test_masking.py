@@ -3,7 +3,7 @@
 import itertools
 import re
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hamgr.logs.masking import PART_BYTES_MAX, SECRETS_MAX, Mask, MaskedStream
@@ -28,12 +28,14 @@ def covered(data: bytes, secrets: list[bytes]) -> bytes:
     return bytes(ord("*") if place in places else byte for place, byte in enumerate(data))
 
 
+@settings(deadline=None)
 @given(data=LETTERS, secrets=SECRETS)
 def test_each_byte_of_each_secret_becomes_a_star_and_no_other(data: bytes, secrets: list[bytes]) -> None:
     masked = Mask(secrets).apply(data)
     assert masked == covered(data, secrets)
 
 
+@settings(deadline=None)
 @given(data=LETTERS, secrets=SECRETS, cuts=st.lists(st.integers(0, 40), max_size=8))
 @example(data=b"aaaabbbbab", secrets=[b"aaaa", b"aabbb"], cuts=[4])
 @example(data=b"abababab", secrets=[b"abab"], cuts=[1, 2, 3, 4, 5, 6, 7])
@@ -48,6 +50,7 @@ def test_how_an_output_is_cut_changes_nothing(data: bytes, secrets: list[bytes],
     assert given_out + stream.end() == covered(data, secrets)
 
 
+@settings(deadline=None)
 @given(data=LETTERS, secrets=SECRETS, since=st.integers(0, 40), until=st.integers(0, 40))
 def test_an_excerpt_shows_nothing_of_a_secret_that_its_borders_cut(
     data: bytes, secrets: list[bytes], since: int, until: int

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hamgr.logs import records
@@ -11,6 +11,7 @@ from hamgr.logs.pieces import KEPT_BYTES_MAX, Kept, shorten
 from tests.hamgr.logs.kit import attempt, record
 
 
+@settings(deadline=None)
 @given(head=st.binary(max_size=300), tail=st.binary(max_size=300), gap=st.integers(0, 10**9))
 def test_what_is_encoded_is_decoded(head: bytes, tail: bytes, gap: int) -> None:
     whole = Kept(attempt=attempt(7), head=head, tail=tail, size=len(head) + len(tail) + gap, note="n\u00f6")
@@ -31,6 +32,7 @@ def test_no_changed_bit_and_no_cut_is_taken_for_a_record() -> None:
         records.decode(whole + b"x")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_and_nothing_else(data: bytes) -> None:
     with pytest.raises(records.NotARecord):
