@@ -1,4 +1,4 @@
-"""`playbook` steps with an ansible-playbook that notes what it was asked for, and changes what it is told to."""
+"""`playbook` steps with an ansible-playbook that notes what it was asked for, and changes what it should."""
 
 import json
 
