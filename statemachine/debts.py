@@ -6,9 +6,8 @@
 4. A job that stopped early, was cancelled or reverted is owed by nobody.
 """
 
-from dataclasses import replace
-
 from statemachine.commands import SubmitJob
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.inventory import invalid
 from statemachine.lifecycle import IN_SERVICE

@@ -6,8 +6,7 @@
 3. The clock comes in with `ReviewJob` alone; `review_due` says when the leader has to look.
 """
 
-from dataclasses import replace
-
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import Job, Task
 from statemachine.rollout import REASON_CHARS_MAX, Hold, HoldKind, OnFailure, Promotion, Window

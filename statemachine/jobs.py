@@ -1,10 +1,9 @@
 """Rules for asking: submitting jobs and ending them; `admission` says what is refused."""
 
-from dataclasses import replace
-
 from statemachine import admission, debts, gates, inventory, requirements, waves
 from statemachine.arrangement import arranged
 from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.manifest import Manifest
 from statemachine.model import TASKS_MAX, Job, Node, Task

@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from statemachine import (
@@ -59,6 +58,7 @@ from statemachine.commands import (
     SubmitDiscovery,
     SubmitJob,
 )
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import Node, State
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
@@ -93,8 +93,9 @@ def apply(state: State, command: Command) -> tuple[State, Outcome]:
 def apply_entry(state: State, entry: bytes) -> tuple[State, bytes, Exception | None]:
     """Apply an entry of the log; return the state, the encoded outcome, and the bug that was met, if any."""
     try:
-        after, outcome = apply(state, codec.decode_command(entry))
-        return after, codec.encode_outcome(outcome), None
+        command = codec.decode_command(entry)
+        after, outcome = apply(state, command)
+        return after, _encoded(state, after, command, outcome), None
     except Exception as error:  # noqa: BLE001 - the one door: replicas must go on alike after a bug
         outcome = Rejected(
             reason=Reason.INTERNAL,
@@ -102,6 +103,13 @@ def apply_entry(state: State, entry: bytes) -> tuple[State, bytes, Exception | N
             hint="report it with the replicas' logs; the cluster goes on without it",
         )
         return _skip(state), codec.encode_outcome(outcome), error
+
+
+def _encoded(before: State, after: State, command: Command, outcome: Outcome) -> bytes:
+    """Return the outcome as bytes: those that were remembered just now, if they are the whole of it."""
+    if isinstance(outcome, Accepted) and after.requests is not before.requests:
+        return after.requests[0][command.request_id].outcome
+    return codec.encode_outcome(outcome)
 
 
 def _skip(state: State) -> State:

@@ -6,10 +6,9 @@
 3. A drained node has no load: only an undrain, which gives it back and proves it, lifts that cordon.
 """
 
-from dataclasses import replace
-
 from statemachine import inventory
 from statemachine.commands import ExpireMaintenance, SetMaintenance
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import ERROR_CHARS_MAX, Job, Maintenance, Node

@@ -5,10 +5,9 @@
 3. A payment that failed waits for an operator: an upgrade of that node, or forgiveness.
 """
 
-from dataclasses import replace
-
 from statemachine import admission, blocking, debts, inventory, waves
 from statemachine.commands import ForgiveDebt, PayDebt
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.gates import holds_at_first
 from statemachine.model import ERROR_CHARS_MAX, Debt, Job, Node, Task

@@ -6,11 +6,10 @@
 4. Whatever became of a moment is told by an event and kept until the next one.
 """
 
-from dataclasses import replace
-
 from statemachine import codec, jobs, words
 from statemachine.codec import CodecError
 from statemachine.commands import SubmitJob
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.inventory import invalid
 from statemachine.model import ERROR_CHARS_MAX

@@ -7,8 +7,7 @@
    was at hand is kept, out of service, under a name that tells.
 """
 
-from dataclasses import replace
-
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import HISTORY_MAX, LABELS_MAX, TOMBSTONES_MAX, Job, Node, State, Task, Tombstone
 from statemachine.words import JobId, JobKind, NodeName, Presence, TaskState

@@ -8,10 +8,9 @@
    is quarantined, never guessed about.
 """
 
-from dataclasses import replace
-
 from statemachine import inventory, jobs, maintenance, plans, sightings, undo, waves
 from statemachine.commands import ClaimTask, FinishAttempt, ReportSighting, ReportSilence, StartAttempt
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, OUTPUT_TAIL_BYTES_MAX, RESULTS_MAX, Job, Result, Task

@@ -6,9 +6,8 @@
 3. Where there is no undo, or it fails too, the node is quarantined and the first error is kept.
 """
 
-from dataclasses import replace
-
 from statemachine import debts, maintenance, plans, takeover, waves
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, Task

@@ -7,10 +7,10 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from statemachine import blocking, debts, gates, reverts, takeover
 from statemachine.blocking import Counts
+from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, State, Task
 from statemachine.outcomes import Accepted
