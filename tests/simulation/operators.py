@@ -41,6 +41,7 @@ class Operators:
         consensus: Consensus,
         addresses: Callable[[], list[str]],
         count: Callable[[str], None],
+        mostly_roll: bool,
     ) -> None:
         self._seed = seed
         self._random = Random(f"{seed}/operators")
@@ -48,6 +49,7 @@ class Operators:
         self._addresses = addresses
         self._count = count
         self._clock = VirtualClock()
+        self._mostly_roll = mostly_roll
         self._asked = 0
         self._bundles = 0
         self._steering = Steering(
@@ -63,7 +65,8 @@ class Operators:
         for role in ("db", "web"):
             free = self._of(Status.DISCOVERED)
             if free:
-                part = tuple(node.name for node in free[: max(1, len(free) // 2)])
+                half = len(free) // 2 if role == "db" or not self._mostly_roll else len(free)
+                part = tuple(node.name for node in free[: max(1, half)])
                 await self._ask(SubmitJob, kind=JobKind.COMMISSION, nodes=part, role=role)
             await asyncio.sleep(self._random.uniform(5.0, 60.0))
         for place, name in enumerate(sorted(self._view().nodes)):
@@ -91,8 +94,9 @@ class Operators:
             (self._edit, 1),
             (self._presence, 1),
             (self._add, 1),
-            *self._steering.acts(),
         ]
+        steering = self._steering.acts()
+        acts += [(act, weight * (4 if self._mostly_roll else 1)) for act, weight in steering]
         names, weights = zip(*acts, strict=True)
         while loop.time() < until_s:
             await asyncio.sleep(self._random.expovariate(1 / 14.0))

@@ -47,11 +47,11 @@ class Steering:
     def acts(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
         """Return what they do, each with how often."""
         return [
-            (self._roll_out, 20),
-            (self._pause, 6),
-            (self._help, 7),
-            (self._retry, 4),
-            (self._revert, 3),
+            (self._roll_out, 9),
+            (self._pause, 2),
+            (self._help, 3),
+            (self._retry, 2),
+            (self._revert, 1),
         ]
 
     async def _roll_out(self) -> None:
