@@ -133,6 +133,19 @@ def test_nobody_pays_before_the_job_has_ended_well(fleet: Fleet) -> None:
     assert debt(fleet) is None, "the later job brought it there"
 
 
+def test_a_node_that_is_back_in_the_middle_of_the_rollout_waits_for_its_end(fleet: Fleet) -> None:
+    back(fleet)
+    job = fleet.accept(SubmitJob, kind=JobKind.UPGRADE, selector="*", max_parallel=1).ref
+    fleet.claim(job, "web-1")
+    fleet.finish(job, "web-1", Ending.UNREACHABLE)
+    back(fleet, "web-1")
+    assert fleet.job(job).state is JobState.RUNNING
+    assert debts.payable(fleet.state, fleet.at) == []
+    fleet.refuse(Reason.STALE_CLAIM, PayDebt, node="web-1")
+    fleet.drive(job, "web-2", N)
+    pay(fleet, "web-1")
+
+
 @pytest.mark.parametrize("end", ["failed", "cancelled", "reverted"])
 def test_what_a_job_that_went_no_further_left_is_owed_by_nobody(fleet: Fleet, end: str) -> None:
     if end == "reverted":

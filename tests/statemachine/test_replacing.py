@@ -237,6 +237,15 @@ def test_an_old_node_that_was_forgotten_before_it_began_ends_the_replacement(fle
     assert fleet.node(NEW).status is Status.DISCOVERED
 
 
+def test_a_new_machine_that_was_forgotten_before_it_began_leaves_the_old_one_at_work(fleet: Fleet) -> None:
+    before = fleet.node(OLD)
+    job = ask(fleet)
+    fleet.accept(ForgetNode, node=NEW)
+    assert fleet.job(job).state is JobState.FAILED
+    assert fleet.task(job, OLD).error == f"{NEW} is not ready to come in its place"
+    assert as_it_was(fleet, before)
+
+
 def test_the_cordon_of_a_broken_machine_does_not_stop_its_replacement(fleet: Fleet) -> None:
     fleet.accept(SetMaintenance, node=OLD, on=True, reason="broken fan")
     fleet.drive(ask(fleet))

@@ -154,10 +154,13 @@ def test_a_payment_is_made_once_however_often_the_leader_changes() -> None:
     story(tell)
 
 
-def test_another_machine_at_the_address_of_a_debtor_is_not_taken_for_it() -> None:
+@pytest.mark.parametrize(
+    "other", [{}, {"host_key": key_of("web-2")}, {"machine_id": "id-web-2"}], ids=["both", "id", "key"]
+)
+def test_another_machine_at_the_address_of_a_debtor_is_not_taken_for_it(other: dict[str, str]) -> None:
     async def tell(world: World) -> None:
         await _owing(world)
-        world.executor.attach(MemoryNode("impostor"), "web-2.example")
+        world.executor.attach(MemoryNode("impostor", **other), "web-2.example")  # type: ignore[arg-type] # texts
         await asyncio.sleep(120)
         assert world.node("web-2").debt is not None
         assert world.node("web-2").presence == "unreachable"
