@@ -70,13 +70,3 @@ def test_the_simulation_sees_a_way_back_that_begins_with_the_oldest(monkeypatch:
 
     monkeypatch.setattr(reverts, "revert_of", revert_of)
     assert noticed("changed later", rolling=True)
-
-
-def test_the_simulation_sees_a_failed_job_that_is_not_reverted(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = reverts.revert_of
-
-    def revert_of(draft: Draft, job: Job, *, reason: str) -> Job | str:
-        return "no" if " after " in reason else real(draft, job, reason=reason)
-
-    monkeypatch.setattr(reverts, "revert_of", revert_of)
-    assert noticed("are to be brought back", rolling=True)
