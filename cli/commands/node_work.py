@@ -39,6 +39,7 @@ def _job_options(function: F) -> F:
         click.option("-l", "--selector", default="", help="The nodes, e.g. role=web,rack=r1."),
         click.option("--all", "every", is_flag=True, help="Every node."),
         click.option("--reason", default="", help="Kept with the job."),
+        click.option("--task-deadline", metavar="TIME", help="A node begins nothing more after so long."),
         click.option("--dry-run", is_flag=True, help="Only look what would change, and say it."),
         click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 if something would change."),
         click.option("--detach", is_flag=True, help="Do not wait for the end."),
@@ -57,6 +58,13 @@ def _configuring(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+_offline = click.option(
+    "--offline",
+    type=click.Choice(["refuse", "owe"]),
+    help="Of nodes that cannot be reached: refuse (if named), or go on and have them owe it (if selected).",
+)
 
 
 def _run(kind: str, given: dict[str, Any], *, yes: bool = True, **more: Any) -> None:
@@ -103,6 +111,7 @@ def _body(kind: str, given: dict[str, Any], **more: Any) -> dict[str, Any]:
         "nodes": [] if selector else list(given["nodes"]),
         "selector": selector,
         "reason": given["reason"],
+        **{key: given[key] for key in ("task_deadline", "offline") if given.get(key)},
         **rollouts.strategy(given),
         **more,
     }
@@ -160,6 +169,7 @@ def commission(role: str, bundle: str, sets: tuple[str, ...], **given: Any) -> N
 )
 @_job_options
 @_configuring
+@_offline
 def upgrade(bundle: str, sets: tuple[str, ...], **given: Any) -> None:
     """Bring nodes in service to a newer bundle, wave by wave; a failed one goes back to its last good."""
     _run("upgrade", given, bundle=bundle, variables=variables(sets))

@@ -73,3 +73,17 @@ def test_a_replacement_says_what_becomes_of_the_old_machine_and_has_to_be_confir
     assert made.code == 0
     job = replicas.cluster.state.jobs[made.out.strip()]
     assert (job.kind, job.replaces, job.reason) == (JobKind.REPLACE, "web-1", "broken board")
+
+
+def test_an_upgrade_says_what_becomes_of_nodes_that_are_offline_and_how_long_one_may_take(
+    live: Cli, replicas: Replicas, fleet: Fleet
+) -> None:
+    fleet.unreachable("web-2")
+    replicas.on_loop(setattr, replicas.cluster, "state", fleet.state)
+    named = ("node", "upgrade", "web-1", "web-2", "--detach")
+    refused = live(*named)
+    assert (refused.code, "--offline owe" in refused.err) == (4, True)
+    made = live(*named, "--offline", "owe", "--task-deadline", "30m")
+    assert made.code == 0
+    job = replicas.cluster.state.jobs[made.out.strip()]
+    assert (job.owes, job.task_deadline_s) == (True, 1_800.0)
