@@ -27,8 +27,9 @@ from tests.statemachine.strategies import sensible
 
 Ask = Callable[..., Awaitable[None]]
 TENDED_EVERY_S = 20.0
-WINDOW_PATIENCE_S = 900.0
-"""For how long, after the last fault, people wait for a change window: some clocks are an hour wrong."""
+BY_THE_CLOCK = {HoldKind.WINDOW, HoldKind.SCHEDULED, HoldKind.STALLED}
+PATIENCE_S = 900.0
+"""For how long, after the last fault, people bear holds of the clock: some clocks stay an hour wrong."""
 KINDS = (JobKind.UPGRADE, JobKind.UPGRADE, JobKind.UPGRADE, JobKind.VERIFY, JobKind.DECOMMISSION)
 
 
@@ -111,9 +112,9 @@ class Steering:
             await asyncio.sleep(TENDED_EVERY_S)
             for job in self._running():
                 kinds = {hold.kind for hold in job.holds}
-                late = loop.time() - began_s > WINDOW_PATIENCE_S
-                if kinds & {HoldKind.WINDOW, HoldKind.SCHEDULED} and late:
-                    await self._ask(CancelJob, job=job.id, reason="its window does not come")
+                late = loop.time() - began_s > PATIENCE_S
+                if kinds & BY_THE_CLOCK and late:
+                    await self._ask(CancelJob, job=job.id, reason="the clocks do not agree about it")
                 elif kinds:
                     await self._release(job)
 
