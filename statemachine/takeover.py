@@ -87,13 +87,23 @@ def _heir(old: Node, new: Node) -> Node:
     )
 
 
-def _kept_name(draft: Draft, name: NodeName, job_id: JobId) -> NodeName:
+def whereabouts(state: State, job: Job | None, name: NodeName) -> Node | None:
+    """Return the machine on which `job` has, or had, its task `name`, by whatever name it goes now."""
+    if job is None or not job.replaces or successor(job) in state.nodes:
+        return state.nodes.get(name)
+    return state.nodes.get(job.replaces if name == successor(job) else _told_name(name, job.id))
+
+
+def _told_name(name: NodeName, job_id: JobId) -> NodeName:
     suffix = f"-replaced-{job_id.removeprefix('j-')}"
-    while True:
-        kept = NodeName(name[: NAME_CHARS_MAX - len(suffix)].rstrip("-.") + suffix)
-        if kept not in draft.nodes:
-            return kept
-        suffix += "x"
+    return NodeName(name[: NAME_CHARS_MAX - len(suffix)].rstrip("-.") + suffix)
+
+
+def _kept_name(draft: Draft, name: NodeName, job_id: JobId) -> NodeName:
+    kept = _told_name(name, job_id)
+    while kept in draft.nodes:
+        kept = NodeName(f"{kept[: NAME_CHARS_MAX - 1]}x")
+    return kept
 
 
 def bury(draft: Draft, node: Node) -> None:

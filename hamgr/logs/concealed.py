@@ -10,7 +10,7 @@
 from collections.abc import Iterator, Mapping
 
 from hamgr.logs.masking import Mask
-from statemachine import variables
+from statemachine import takeover, variables
 from statemachine.model import Job, Node, State
 from statemachine.words import Digest, JobId, NodeName, Value
 
@@ -77,7 +77,8 @@ class Masks:
 
     def of(self, state: State, name: NodeName, job_id: JobId) -> Mask:
         """Return what hides the secrets of a job's work on a node; `job_id` is empty for no job."""
-        node, job = state.nodes.get(name), state.jobs.get(job_id)
+        job = state.jobs.get(job_id)
+        node = takeover.whereabouts(state, job, name)
         key = (name, job_id)
         kept = self._kept.get(key)
         if kept is None and not any(bundle.manifest.secrets for bundle in state.bundles.values()):

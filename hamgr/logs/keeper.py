@@ -25,6 +25,7 @@ from hamgr.logs.pieces import Attempt, Kept, shorten
 from hamgr.logs.shelf import Shelf
 from hamgr.logs.sources import ASKED_MAX, PeerLogs, StillRunning, read_from_node
 from hamgr.raft.port import Replica
+from statemachine import takeover
 from statemachine.model import Node, State
 from statemachine.words import JobId, NodeName
 
@@ -193,7 +194,9 @@ class LogKeeper:
         return not left
 
     async def _read(self, name: NodeName, attempt: Attempt) -> Kept:
-        node = self._replica.state.nodes.get(name)
+        state = self._replica.state
+        job = state.jobs.get(JobId(attempt.job.removeprefix(f"{state.cluster}-")))
+        node = takeover.whereabouts(state, job, name)
         if node is None:
             raise CommandFailed(name, "was forgotten")
         return await read_from_node(self._executor, host_of(node), attempt, bytes_max=self._attempt_bytes_max)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine import plans, variables, work
+from statemachine import plans, takeover, variables, work
 from statemachine.commands import (
     ClaimTask,
     EditNode,
@@ -83,6 +83,20 @@ def test_the_new_machine_is_configured_as_the_one_whose_place_it_takes(fleet: Fl
     assert variables.resolve(layers) == {"port": 81}
     fleet.claim(job, NEW)
     assert fleet.owed(job, NEW) == "work.00.app.install/1"
+
+
+def test_what_a_task_ran_on_is_found_by_whatever_name_it_goes_now(fleet: Fleet) -> None:
+    def found(name: str) -> str:
+        node = takeover.whereabouts(fleet.state, fleet.job(job), NodeName(name))
+        return machine(node) if node else ""
+
+    job = ask(fleet)
+    assert (found(NEW), found(OLD)) == (NEW, OLD)
+    fleet.drive(job, NEW)
+    assert (found(NEW), found(OLD)) == (NEW, OLD)
+    fleet.drive(job, OLD)
+    assert (found(NEW), found(OLD)) == (NEW, OLD)
+    assert takeover.whereabouts(fleet.state, None, NodeName(NEW)) is None
 
 
 def test_an_old_machine_that_nobody_can_reach_is_left_alone_and_leaves_a_tombstone(fleet: Fleet) -> None:
