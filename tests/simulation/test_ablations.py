@@ -25,6 +25,7 @@ from statemachine.work import StepDue
 from tests.simulation.network import Weather
 from tests.simulation.world import ROLLING_EVERY, judge
 
+pytestmark = pytest.mark.timeout(600)  # up to dozens of worlds, on a machine that may be busy
 SEEDS_MAX = 60
 
 

@@ -15,6 +15,8 @@ from statemachine.model import Job, State, Task
 from statemachine.words import TaskState
 from tests.simulation.test_ablations import noticed
 
+pytestmark = pytest.mark.timeout(600)  # up to dozens of worlds, on a machine that may be busy
+
 
 def begins(state: State, job: Job) -> Iterator[Task]:
     """Yield what may begin, as `waves.startable` does, whatever holds the job."""

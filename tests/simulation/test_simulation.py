@@ -1,6 +1,6 @@
 """Seeded worlds: no crash, split, lost answer or reboot breaks a law, and each of them really came about.
 
-`HAMGR_SIMULATION_SEEDS` (default 180) says how many; `python -m tests.simulation` runs as many as you like.
+`HAMGR_SIMULATION_SEEDS` (default 120) says how many; `python -m tests.simulation` runs as many as you like.
 """
 
 import os
@@ -13,7 +13,8 @@ from tests.simulation.figures import CRASH_BOUNDARIES, FAULTS, RARE, Figures
 from tests.simulation.network import Weather
 from tests.simulation.world import SETTLED_S_MAX, Verdict, judge
 
-SEEDS = int(os.environ.get("HAMGR_SIMULATION_SEEDS", "180"))
+pytestmark = pytest.mark.timeout(600)  # dozens of worlds, on a machine that may be busy
+SEEDS = int(os.environ.get("HAMGR_SIMULATION_SEEDS", "120"))
 CHUNK = 30
 """Seeds of one test: enough that every kind of fault comes about."""
 
