@@ -10,7 +10,7 @@ from backends.memory.executor import MemoryExecutor
 from backends.memory.node import MemoryNode
 from backends.ports import AttemptKey, Host
 from hamgr.jobs.logs import NodeLogs
-from hamgr.logs.asking import Cursor, LogLine, LogQuery
+from hamgr.logs.asking import LogLine, LogQuery
 from hamgr.logs.figures import LogFigures
 from hamgr.logs.pieces import Attempt, Kept
 from hamgr.raft.memory import MemoryCluster
