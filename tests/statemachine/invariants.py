@@ -16,24 +16,15 @@ from statemachine import codec, plans, work
 from statemachine.commands import ClaimTask, Command, ForgetNode, ReportSighting
 from statemachine.lifecycle import COUNTED, IN_SERVICE, TRANSITIONS, UNDERWAY, Trigger
 from statemachine.model import (
-    BUNDLES_MAX,
-    ERROR_CHARS_MAX,
     EVENTS_MAX,
     HISTORY_MAX,
-    JOBS_ENDED_MAX,
-    JOBS_RUNNING_MAX,
-    NODES_MAX,
-    OUTPUT_TAIL_BYTES_MAX,
     RESULTS_MAX,
-    TASKS_MAX,
-    TOMBSTONES_MAX,
     Job,
     Node,
     State,
     Task,
 )
 from statemachine.outcomes import Accepted, Outcome, Rejected
-from statemachine.requests import GENERATION_SIZE, GENERATIONS_MAX
 from statemachine.words import (
     TASK_ENDED,
     Digest,
@@ -45,6 +36,7 @@ from statemachine.words import (
     Status,
     TaskState,
 )
+from tests.statemachine.bounds import over_bounds
 
 WORKS_AS = {
     JobKind.COMMISSION: Status.COMMISSIONING,
@@ -66,7 +58,7 @@ def check_state(state: State) -> None:
         *_locks(state),
         *_holds(state),
         *_pending(state),
-        *_bounds(state),
+        *over_bounds(state),
         *_events(state),
     ]
     assert not problems, "\n".join(problems)
@@ -270,36 +262,6 @@ def _pending(state: State) -> Iterator[str]:
     for job_id, name in names:
         if state.jobs[job_id].tasks[name].state in TASK_ENDED:
             yield f"{job_id} on {name} has ended and is due"
-
-
-def _bounds(state: State) -> Iterator[str]:
-    sizes = {
-        "nodes": (len(state.nodes), NODES_MAX),
-        "bundles": (len(state.bundles), BUNDLES_MAX),
-        "tombstones": (len(state.tombstones), TOMBSTONES_MAX),
-        "events": (len(state.events), EVENTS_MAX),
-        "running jobs": (len(state.running), JOBS_RUNNING_MAX),
-        "ended jobs": (len(state.jobs) - len(state.running), JOBS_ENDED_MAX),
-        "generations": (len(state.requests), GENERATIONS_MAX),
-        "a generation": (max(map(len, state.requests), default=0), GENERATION_SIZE),
-        "history": (max((len(node.history) for node in state.nodes.values()), default=0), HISTORY_MAX),
-        "tasks": (max((len(job.tasks) for job in state.jobs.values()), default=0), TASKS_MAX),
-    }
-    for what, (size, size_max) in sizes.items():
-        if size > size_max:
-            yield f"{what}: {size} are more than {size_max}"
-    texts = [node.error for node in state.nodes.values()]
-    texts += [node.presence_reason for node in state.nodes.values()]
-    texts += [event.message for event in state.events]
-    for job in state.jobs.values():
-        for task in job.tasks.values():
-            texts += [task.error, task.failure, *(result.error for result in task.results)]
-            if len(task.results) > RESULTS_MAX:
-                yield f"{job.id} on {task.node}: {len(task.results)} results"
-            if any(len(result.output_tail.encode()) > OUTPUT_TAIL_BYTES_MAX for result in task.results):
-                yield f"{job.id} on {task.node}: an output tail is too long"
-    if any(len(text) > ERROR_CHARS_MAX for text in texts):
-        yield f"a text is longer than {ERROR_CHARS_MAX} characters: {max(texts, key=len)[:80]}..."
 
 
 def _events(state: State) -> Iterator[str]:

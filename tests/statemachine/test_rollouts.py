@@ -15,10 +15,10 @@ from statemachine.commands import (
     ReviewJob,
     SubmitJob,
 )
-from statemachine.manifest import Requirement, StepSpec
+from statemachine.manifest import Requirement
 from statemachine.outcomes import Reason
 from statemachine.rollout import HoldKind, OnFailure, Promotion, Rollout, Window
-from statemachine.words import Ending, JobKind, JobState, Phase, Status, TaskState
+from statemachine.words import JobKind, JobState, Phase, Status, TaskState
 from tests.statemachine.fleet import Fleet, component, digest, manifest
 
 NODES = tuple(f"n{i}" for i in range(6))
@@ -373,46 +373,3 @@ def test_all_contradictions_of_a_strategy_are_named(fleet: Fleet) -> None:
     bad = Rollout(canary=9, max_failed_percent=900, start_at=-1)
     refusal = fleet.refuse(Reason.INVALID, SubmitJob, kind=JobKind.UPGRADE, nodes=NODES, rollout=bad)
     assert all(says in refusal.message for says in ("9 canaries", "900 %", "before 1970"))
-
-
-RESTARTS = component(
-    "app",
-    commission=(
-        StepSpec(name="file", notify=("restart",)),
-        StepSpec(name="more", notify=("restart",)),
-        StepSpec(name="restart", handler=True),
-    ),
-    verify=(StepSpec(name="answers", check=True),),
-    cleanup=(),
-)
-
-
-@pytest.mark.parametrize(
-    ("changed", "owed"), [(True, "restart"), (False, "answers"), (None, "restart")], ids=str
-)
-def test_a_handler_runs_once_when_a_step_changed_something_or_may_have(
-    changed: bool | None, owed: str
-) -> None:
-    fleet = Fleet()
-    fleet.bundle(1, manifest(RESTARTS))
-    fleet.discovered("a")
-    job = fleet.submit(JobKind.COMMISSION, "a", role="web")
-    fleet.claim(job, "a")
-    fleet.step(job, "a", changed=changed)
-    fleet.step(job, "a", changed=False)
-    assert fleet.owed(job, "a").endswith(f".{owed}/1")
-    fleet.drive(job)
-    ran = [result.step.rsplit(".", 1)[1] for result in fleet.task(job, "a").results]
-    assert ran.count("restart") == (owed == "restart")
-
-
-def test_a_step_that_was_lost_may_have_changed_something() -> None:
-    fleet = Fleet()
-    fleet.bundle(1, manifest(RESTARTS))
-    fleet.discovered("a")
-    job = fleet.submit(JobKind.COMMISSION, "a", role="web")
-    fleet.claim(job, "a")
-    fleet.step(job, "a", Ending.LOST)
-    fleet.step(job, "a", changed=False)
-    fleet.step(job, "a", changed=False)
-    assert fleet.owed(job, "a").endswith(".restart/1")
