@@ -50,7 +50,7 @@ def lift(draft: Draft, job_id: JobId, *kinds: HoldKind) -> None:
     job = draft.jobs[job_id]
     rest = tuple(one for one in job.holds if one.kind not in kinds)
     if rest != job.holds:
-        draft.put_job(replace(job, holds=rest, progressed_at=draft.at))
+        draft.put_job(replace(job, holds=rest, progressed_at=0.0))
         if not rest:
             draft.event("job.released", job_id, "it goes on", job=job_id)
 
@@ -102,10 +102,14 @@ def _judge_canaries(draft: Draft, job: Job) -> None:
     well = any(task.state is TaskState.SUCCEEDED for task in first)
     if job.rollout.promotion is Promotion.AUTOMATIC and well:
         draft.put_job(replace(job, promoted=True))
-        draft.event("job.promoted", job.id, f"{len(first)} canaries are well", job=job.id)
+        draft.event("job.promoted", job.id, f"{_counted(first)} well", job=job.id)
     elif not held(job, HoldKind.CANARY) and len(first) < len(job.tasks):
-        says = "are done and wait for promotion" if well else "were tried and none of them is well"
-        hold(draft, job.id, HoldKind.CANARY, f"{len(first)} canaries {says}")
+        says = "done, waiting for promotion" if well else "through, and not one of them is well"
+        hold(draft, job.id, HoldKind.CANARY, f"{_counted(first)} {says}")
+
+
+def _counted(first: list[Task]) -> str:
+    return "the canary is" if len(first) == 1 else f"{len(first)} canaries are"
 
 
 def review_due(job: Job) -> float | None:
@@ -116,7 +120,7 @@ def review_due(job: Job) -> float | None:
     if job.rollout.windows and not held(job, HoldKind.WINDOW):
         moments.append(job.window_until)
     if job.rollout.progress_deadline_s and not job.holds:
-        moments.append(job.progressed_at + job.rollout.progress_deadline_s)
+        moments.append(job.progressed_at and job.progressed_at + job.rollout.progress_deadline_s)
     return min(moments, default=None)
 
 
@@ -133,11 +137,22 @@ def review(draft: Draft, job_id: JobId, *, open_until: float | None, opens_at: f
         lift(draft, job_id, HoldKind.SCHEDULED)
     if job.rollout.windows:
         _review_windows(draft, job_id, open_until=open_until, opens_at=opens_at)
+    if not draft.jobs[job_id].holds:
+        _review_progress(draft, job_id)
+
+
+def _review_progress(draft: Draft, job_id: JobId) -> None:
+    """Fail a job in which nothing ends for too long; only leaders' clocks are compared with each other.
+
+    The clock of whoever submitted or resumed the job may be hours away from the leader's.
+    """
     job = draft.jobs[job_id]
     deadline_s = job.rollout.progress_deadline_s
-    if deadline_s and not job.holds and not job.failing and draft.at >= job.progressed_at + deadline_s:
+    if not deadline_s or (job.progressed_at and draft.at < job.progressed_at + deadline_s):
+        return
+    if job.progressed_at and not job.failing:
         fail(draft, job_id, HoldKind.STALLED, f"no task ended within {deadline_s:g} s")
-        draft.put_job(replace(draft.jobs[job_id], progressed_at=draft.at))
+    draft.put_job(replace(draft.jobs[job_id], progressed_at=draft.at))
 
 
 def _review_windows(draft: Draft, job_id: JobId, *, open_until: float | None, opens_at: float | None) -> None:

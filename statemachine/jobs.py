@@ -59,7 +59,6 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
         tasks=arranged(ordered, command.rollout, parallel),
         holds=gates.holds_at_first(command.rollout.windows, command.rollout.start_at, command.at),
         submitted_at=command.at,
-        progressed_at=command.at,
         plan=command.plan,
         task_deadline_s=command.task_deadline_s,
         owes=owes,

@@ -255,7 +255,8 @@ class Job:
         forgiven: Failures that an operator has seen and resumed after; they count no more.
         promoted: The canaries were promoted.
         failing: Why the job stopped early; empty when it did not.
-        progressed_at: When a task ended last, or an operator let the job go on.
+        progressed_at: When a task ended last, by a leader's clock, or a leader first looked after the job was
+            submitted or let go on; 0 while none has looked.
         window_until: When the open window closes, or the next one opens; 0 before anybody has looked.
         retry_of: The job whose failed nodes this one tries again.
         revert_of: The job that this one undoes.

@@ -66,7 +66,6 @@ def _payment(draft: Draft, node: Node, debt: Debt) -> Job:
         tasks={node.name: Task(node=node.name)},
         holds=holds_at_first(debt.rollout.windows, 0.0, draft.at),
         submitted_at=draft.at,
-        progressed_at=draft.at,
         owes=True,
     )
 

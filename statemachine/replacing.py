@@ -43,7 +43,6 @@ def replace_node(draft: Draft, command: ReplaceNode) -> Outcome:
         priority=command.priority,
         tasks=_tasks(old, new),
         submitted_at=command.at,
-        progressed_at=command.at,
         replaces=old.name,
     )
     return waves.take_up(draft, job)

@@ -48,7 +48,6 @@ def revert_of(draft: Draft, job: Job, *, reason: str) -> Job | str:
         },
         priority=job.priority,
         submitted_at=draft.at,
-        progressed_at=draft.at,
         revert_of=JobId(job.id),
     )
 
@@ -94,7 +93,7 @@ def retry_of(draft: Draft, job: Job, *, unfinished: bool, reason: str) -> Job | 
         forgiven=0,
         promoted=False,
         failing="",
-        progressed_at=draft.at,
+        progressed_at=0.0,
         window_until=0.0,
         retry_of=job.id,
         revert_of=JobId(""),

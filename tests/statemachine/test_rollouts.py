@@ -330,6 +330,7 @@ def test_a_job_that_is_to_begin_later_begins_then(fleet: Fleet) -> None:
 
 def test_a_job_in_which_nothing_ends_for_too_long_has_failed(fleet: Fleet) -> None:
     job = upgrade(fleet, progress_deadline_s=300, on_failure=OnFailure.PAUSE)
+    fleet.accept(ReviewJob, job=job)
     fleet.claim(job, "n0")
     assert reviews(fleet) == [fleet.at + 300]
     fleet.passed_time(200)
@@ -340,6 +341,16 @@ def test_a_job_in_which_nothing_ends_for_too_long_has_failed(fleet: Fleet) -> No
     assert holds(fleet, job) == [HoldKind.STALLED]
     assert reviews(fleet) == []
     fleet.accept(ResumeJob, job=job)
+    fleet.accept(ReviewJob, job=job)
+    assert reviews(fleet) == [fleet.at + 300]
+
+
+def test_a_progress_deadline_counts_by_the_clocks_of_leaders_alone(fleet: Fleet) -> None:
+    job = upgrade(fleet, progress_deadline_s=300, on_failure=OnFailure.PAUSE)
+    assert reviews(fleet) == [0.0]
+    fleet.passed_time(7200)  # the leader's clock is two hours ahead of the one that stamped the submission
+    fleet.accept(ReviewJob, job=job)
+    assert (holds(fleet, job), fleet.due(job)) == ([], ["n0", "n1"])
     assert reviews(fleet) == [fleet.at + 300]
 
 

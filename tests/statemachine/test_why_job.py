@@ -175,7 +175,7 @@ def test_what_roles_require_of_each_other_is_told_once_for_all_nodes() -> None:
         (PauseJob, "it is paused by ann: lunch -> hamgr job resume {job}"),
         (
             PromoteJob,
-            "1 canaries are done and wait for promotion: somebody has to look at them and say that they are "
+            "the canary is done, waiting for promotion: somebody has to look at them and say that they are "
             "good -> hamgr job promote {job}",
         ),
     ],
@@ -215,6 +215,7 @@ def test_windows_and_starts_say_when_they_end_by_themselves(fleet: Fleet) -> Non
 
 def test_a_moment_that_has_come_is_looked_at_before_anything_begins(fleet: Fleet) -> None:
     job = upgrade(fleet, "n0", "n1", progress_deadline_s=600)
+    fleet.accept(ReviewJob, job=job)
     fleet.claim(job, "n0")
     fleet.passed_time(599)
     assert "nothing is in the way" in told(fleet, job)[1]
