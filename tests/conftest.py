@@ -4,13 +4,11 @@
 2. Where no lab can be made its tests are deselected, and the summary says so and why.
 3. With CI in the environment they fail instead.
 
-Two processes run the tests (pytest-xdist; `-n 0` for one): the rooms whose tests start many processes of
-their own have one of them to themselves, so that no two clusters and no two demos run at once.
+Two processes run the tests, each with a lab of its own (pytest-xdist; `-n 0` for one process).
 """
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,16 +18,9 @@ from tests.lab.kit import needs
 NOT_RUN = pytest.StashKey[int]()
 
 
-ROOMS_OF_PROCESSES = frozenset({"bench", "cli", "cluster", "histories", "lab"})
-TESTS = Path(__file__).parent
-
-
 def pytest_itemcollected(item: pytest.Item) -> None:
     if "lab" in getattr(item, "fixturenames", ()):
         item.add_marker("lab")
-    room = item.path.relative_to(TESTS).parts[0]
-    if room in ROOMS_OF_PROCESSES or item.get_closest_marker("lab"):
-        item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.hookimpl(trylast=True)  # after -m and -k: what nobody asked for is not missing

@@ -119,7 +119,7 @@ async def test_why_is_answered_for_jobs_and_nodes(bundled: Server) -> None:
     assert told["causes"][1]["way_out"] == f"hamgr job promote {made['id']}"
     status, told, _ = await bundled.call("GET", "/v1/nodes/w2/why")
     assert (status, told["about"], told["name"]) == (200, "node", "w2")
-    assert "wait for promotion" in told["causes"][-1]["message"]
+    assert "waiting for promotion" in told["causes"][-1]["message"]
     for path, code in (("/v1/jobs/j-99/why", "no-such-job"), ("/v1/nodes/ghost/why", "no-such-node")):
         status, problem, _ = await bundled.call("GET", path)
         assert (status, problem["code"]) == (404, code)
