@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from hamgr.jobs import discovery, reviews, upkeep
 from hamgr.jobs.proposer import NotInCharge
 from hamgr.jobs.worker import TaskWorker, Tools
-from statemachine import upkeep as upkeep_rules
-from statemachine import work
 from statemachine.commands import FoundCluster
+from statemachine.jobs import upkeep as upkeep_rules
+from statemachine.jobs import work
+from statemachine.jobs.work import Due, ProbeDue, ReviewDue, TaskDue
 from statemachine.model import State
 from statemachine.words import TASK_ENDED, JobId, NodeName
-from statemachine.work import Due, ProbeDue, ReviewDue, TaskDue
 
 LOOP_PAUSE_S = 0.01
 """The least time between two looks at the state: many small changes are one look."""

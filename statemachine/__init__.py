@@ -2,10 +2,13 @@
 
     bytes of the log -> codec -> commands -> machine.apply(state, command) -> (state, outcome)
                                                   |
-                     inventory, sightings, configuration: rules for nodes, bundles, variables
-                     jobs, admission: rules for asking      waves: what may begin, when a job ends
-                     tasks: rules for doing      undo: how a task ends
+                            why       recorded reasons, in words
+                            jobs      asking, approving, steering, doing; what is owed now
+                            rollouts  waves, gates, blocking, debts
+                            nodes     inventory, sightings, maintenance, requirements, variables
+                                                  |
+    words, lifecycle, manifest, rollout, schedule, planned -> model (the state) -> draft (its next version)
 
-`words` and `lifecycle` name things, `model` is the state, `manifest` what a bundle promises. `plans` says
-which steps a task has and `work` what is owed now; the leader does it and proposes what happened.
+A room imports those below it, never one above. `phases` says which steps a task has, `jobs.work` what is owed
+now; the leader does it and proposes what happened.
 """

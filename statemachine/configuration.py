@@ -5,11 +5,11 @@ import re
 from statemachine import words
 from statemachine.commands import CommitBundle, FoundCluster, SetGlobals
 from statemachine.draft import Draft
-from statemachine.inventory import invalid
 from statemachine.manifest import Bundle
 from statemachine.model import BUNDLES_MAX, State
+from statemachine.nodes.inventory import invalid
+from statemachine.nodes.variables import merged
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.variables import merged
 from statemachine.words import Digest
 
 CLUSTER_ID = re.compile(r"[a-z0-9]{8,32}\Z")

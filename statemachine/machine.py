@@ -10,22 +10,7 @@
 from collections.abc import Mapping
 from typing import assert_never
 
-from statemachine import (
-    approvals,
-    codec,
-    configuration,
-    control,
-    inventory,
-    jobs,
-    maintenance,
-    payments,
-    replacing,
-    requests,
-    schedules,
-    tasks,
-    waves,
-    words,
-)
+from statemachine import codec, configuration, requests, words
 from statemachine.commands import (
     AddNode,
     ApprovePlan,
@@ -60,8 +45,11 @@ from statemachine.commands import (
 )
 from statemachine.copying import replace
 from statemachine.draft import Draft
+from statemachine.jobs import approvals, control, payments, replacing, schedules, submission, tasks
 from statemachine.model import Node, State
+from statemachine.nodes import inventory, maintenance
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.rollouts import waves
 from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
 from statemachine.words import NodeName
 
@@ -159,9 +147,9 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
         case FireSchedule():
             return schedules.fire_schedule(draft, command)
         case SubmitDiscovery():
-            return jobs.submit_discovery(draft, command)
+            return submission.submit_discovery(draft, command)
         case CancelJob():
-            return jobs.cancel_job(draft, command)
+            return submission.cancel_job(draft, command)
         case PauseJob():
             return control.pause_job(draft, command)
         case ResumeJob():

@@ -6,8 +6,8 @@ from typing import Any
 from hamgr.api.views import job_line
 from hamgr.raft.port import Leadership
 from statemachine.model import State
-from statemachine.reasons import way_out
 from statemachine.rollout import HoldKind
+from statemachine.why.reasons import way_out
 from statemachine.words import Health, Presence, Status
 
 NAMES_SHOWN_MAX = 5

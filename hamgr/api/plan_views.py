@@ -8,7 +8,7 @@ from hamgr.api.previews import preview
 from hamgr.api.views import moment
 from hamgr.jobs.risks import risks
 from hamgr.jobs.sights import NodeSeen, Seen, Verdict
-from statemachine import approvals, grounds
+from statemachine.jobs import approvals, grounds
 from statemachine.model import Job, State
 from statemachine.planned import Plan
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from statemachine import plans
+from statemachine import phases
 from statemachine.lifecycle import COUNTED
 from statemachine.model import Job, State
 from statemachine.words import JobKind, NodeName
@@ -42,8 +42,8 @@ def _work(state: State, job: Job) -> list[dict[str, Any]]:
         return []
     for name in job.tasks:
         node = state.nodes[name]
-        phase = plans.PHASES[job.kind][0]
-        groups.setdefault((plans.role_of(job, node), plans.bundle_of(job, node, phase)), []).append(name)
+        phase = phases.PHASES[job.kind][0]
+        groups.setdefault((phases.role_of(job, node), phases.bundle_of(job, node, phase)), []).append(name)
     return [
         {
             "role": role,
@@ -51,8 +51,8 @@ def _work(state: State, job: Job) -> list[dict[str, Any]]:
             "nodes": names,
             "steps": [
                 {"phase": step.phase, "component": step.component, "verb": step.verb, "step": step.spec.name}
-                for phase in plans.PHASES[job.kind]
-                for step in plans.steps(state, job, state.nodes[names[0]], phase)
+                for phase in phases.PHASES[job.kind]
+                for step in phases.steps(state, job, state.nodes[names[0]], phase)
             ],
         }
         for (role, bundle), names in groups.items()
@@ -64,7 +64,7 @@ def _moves(state: State, job: Job) -> list[dict[str, Any]]:
     if job.kind not in (JobKind.COMMISSION, JobKind.UPGRADE):
         return []
     found = Counter(
-        (state.nodes[name].bundle, plans.wanted_bundle(job, task)) for name, task in job.tasks.items()
+        (state.nodes[name].bundle, phases.wanted_bundle(job, task)) for name, task in job.tasks.items()
     )
     return [
         {"from": before or None, "to": after or None, "nodes": count}

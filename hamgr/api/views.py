@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import Any
 
-from statemachine import waves
 from statemachine.model import Event, Job, Node, Result, State, Task, Transition
-from statemachine.reasons import way_out
 from statemachine.rollout import Rollout
+from statemachine.rollouts import waves
+from statemachine.why.reasons import way_out
 from statemachine.words import TASK_ENDED, Digest, JobState, TaskState
 
 

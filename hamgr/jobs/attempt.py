@@ -34,9 +34,9 @@ from backends.ports import (
     Unreachable,
 )
 from hamgr.clock import Clock
+from statemachine.jobs.work import StepDue
 from statemachine.model import OUTPUT_TAIL_BYTES_MAX, Result
 from statemachine.words import Ending
-from statemachine.work import StepDue
 
 T = TypeVar("T")
 

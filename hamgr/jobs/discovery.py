@@ -4,7 +4,7 @@ from backends.ports import BackendError, Host, ProbeReport, TimedOut, Unreachabl
 from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.worker import Tools
 from statemachine.commands import ReportSighting, ReportSilence, Sighting
-from statemachine.work import ProbeDue
+from statemachine.jobs.work import ProbeDue
 
 PROBE_TIMEOUT_S = 15.0
 

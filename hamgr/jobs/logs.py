@@ -19,7 +19,7 @@ from hamgr.logs.figures import LogFigures
 from hamgr.logs.ledger import whole_in_state
 from hamgr.logs.pieces import Attempt, Kept
 from hamgr.raft.port import Replica
-from statemachine import plans
+from statemachine import phases
 from statemachine.model import Result, State, Task
 from statemachine.words import TASK_ENDED, JobId, JobKind, NodeName
 
@@ -210,10 +210,10 @@ class _TaskLog:
 
 def running(state: State, job: JobId, task: Task) -> AttemptId | None:
     """Return the attempt of `task` that may be running now."""
-    planned = plans.owed_step(state, state.jobs[job], task)
+    planned = phases.owed_step(state, state.jobs[job], task)
     if planned is None or task.launched_at is None or task.state in TASK_ENDED:
         return None
-    return plans.result_key(planned, task), task.attempt
+    return phases.result_key(planned, task), task.attempt
 
 
 def _line(name: NodeName, step: str, attempt: int, offset: int, data: bytes, note: str = "") -> LogLine:

@@ -21,9 +21,9 @@ from hamgr.jobs.sights import STEP_BYTES_MAX, NodeSeen, Seen, Verdict, note_of, 
 from hamgr.jobs.worker import host_of
 from hamgr.logs.concealed import secret_values
 from hamgr.logs.masking import Mask
-from statemachine import plans
+from statemachine import phases
 from statemachine.model import Job, Node, State
-from statemachine.plans import PROOFS, PlannedStep
+from statemachine.phases import PROOFS, PlannedStep
 from statemachine.words import NodeName, Presence
 
 NODES_AT_ONCE = 64
@@ -94,8 +94,8 @@ class Lookout:
     async def _node(self, state: State, job: Job, node: Node, deadline: float) -> NodeSeen:
         work: list[PlannedStep] = []
         found: dict[str, Seen] = {}
-        for phase in plans.way(job):
-            for step in plans.steps(state, job, node, phase):
+        for phase in phases.way(job):
+            for step in phases.steps(state, job, node, phase):
                 found[step.key] = Seen(
                     step=step, verdict=Verdict.UNKNOWN, proof=phase in PROOFS, note="it was not looked at"
                 )

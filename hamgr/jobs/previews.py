@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from hamgr.bundles import LoadedBundle, RenderError, compile_preview
 from hamgr.jobs.scripts import BundleScripts, CannotPrepare
-from statemachine import plans, variables
+from statemachine import phases
 from statemachine.model import Job, Node, State
-from statemachine.plans import PlannedStep
+from statemachine.nodes import variables
+from statemachine.phases import PlannedStep
 from statemachine.words import Digest, Value
 
 
@@ -47,7 +48,7 @@ def _compiled(
             found.append(bundle)
             continue
         if step.bundle not in values:
-            layers = variables.layers(state, node, step.bundle, role=plans.role_of(job, node), job=job)
+            layers = variables.layers(state, node, step.bundle, role=phases.role_of(job, node), job=job)
             values[step.bundle] = variables.resolve(layers)
         try:
             script = compile_preview(
@@ -57,7 +58,7 @@ def _compiled(
                 step.spec.name,
                 variables=values[step.bundle],
                 facts=node.facts,
-                node_name=plans.name_on(job, node.name),
+                node_name=phases.name_on(job, node.name),
             )
         except RenderError as error:
             found.append(CannotPrepare(str(error)))

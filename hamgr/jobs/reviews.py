@@ -5,8 +5,8 @@ import logging
 
 from hamgr.jobs.windows import BadWindow, Opening, opening
 from hamgr.jobs.worker import Tools
-from statemachine import gates
 from statemachine.commands import ReviewJob
+from statemachine.rollouts import gates
 from statemachine.words import JobId, JobState
 
 SLEEP_S_MAX = 5.0

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 
 from hamgr.jobs.sights import NodeSeen
-from statemachine import requirements
 from statemachine.model import Job, State
-from statemachine.requirements import Member
+from statemachine.nodes import requirements
+from statemachine.nodes.requirements import Member
 from statemachine.words import JobKind, NodeName, Presence, StepClass, TaskState
 
 NAMES_SHOWN_MAX = 8

@@ -10,10 +10,11 @@ from typing import Protocol
 
 from backends.blobs import BlobError
 from hamgr.bundles import BundleInvalid, Form, LoadedBundle, RenderError, compile_step, load
-from statemachine import plans, variables
+from statemachine import phases
+from statemachine.jobs.work import StepDue
 from statemachine.model import State
+from statemachine.nodes import variables
 from statemachine.words import Digest, JobId, NodeName
-from statemachine.work import StepDue
 
 BUNDLES_CACHED_MAX = 8
 
@@ -53,7 +54,7 @@ class BundleScripts:
     async def script(self, state: State, job: JobId, node: NodeName, due: StepDue) -> bytes:
         bundle = await self.bundle(due.step.bundle)
         subject, owner = state.nodes[node], state.jobs[job]
-        role = plans.role_of(owner, subject)
+        role = phases.role_of(owner, subject)
         layers = variables.layers(state, subject, due.step.bundle, role=role, job=owner)
         try:
             return compile_step(
@@ -64,7 +65,7 @@ class BundleScripts:
                 form=Form.CHECK if due.checking else Form.APPLY,
                 variables=variables.resolve(layers),
                 facts=subject.facts,
-                node_name=plans.name_on(owner, node),
+                node_name=phases.name_on(owner, node),
             )
         except RenderError as error:
             raise CannotPrepare(str(error)) from error

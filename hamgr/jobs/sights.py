@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from backends.ports import LOOK_TAIL_BYTES, Look
 from hamgr.logs.masking import Mask
-from statemachine.plans import PlannedStep
+from statemachine.phases import PlannedStep
 from statemachine.words import NodeName
 
 STEP_BYTES_MAX = 64 * 1024

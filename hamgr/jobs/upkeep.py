@@ -5,12 +5,12 @@ import asyncio
 from backends.ports import BackendError
 from hamgr.jobs.windows import BadWindow, newest_moment, next_moment
 from hamgr.jobs.worker import Tools, host_of
-from statemachine import debts
 from statemachine.commands import ExpireMaintenance, PayDebt, ReportPresence
+from statemachine.jobs.upkeep import CordonDue, DebtsDue, Duty, ScheduleDue
 from statemachine.outcomes import Rejected
+from statemachine.rollouts import debts
 from statemachine.schedule import LATE_S_MAX
 from statemachine.schedule_commands import FireSchedule, PauseSchedule
-from statemachine.upkeep import CordonDue, DebtsDue, Duty, ScheduleDue
 from statemachine.words import NodeName, Presence
 
 SLEEP_S_MAX = 5.0

@@ -20,13 +20,13 @@ from hamgr.jobs.attempt import Attempt, AttemptSettings, GaveUp, NodeCalls, Orde
 from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import CannotPrepare, ScriptSource
 from hamgr.raft.port import NoLeader, Replica
-from statemachine import work
 from statemachine.commands import ClaimTask, FinishAttempt, StartAttempt
+from statemachine.jobs import work
+from statemachine.jobs.tasks import delay_s_max
+from statemachine.jobs.work import StepDue
 from statemachine.model import Node, Result, State
 from statemachine.outcomes import Accepted
-from statemachine.tasks import delay_s_max
 from statemachine.words import Ending, JobId, NodeName, Phase
-from statemachine.work import StepDue
 
 READ_TIMEOUT_S = 10.0
 

@@ -10,8 +10,8 @@
 from collections.abc import Iterator, Mapping
 
 from hamgr.logs.masking import Mask
-from statemachine import takeover, variables
 from statemachine.model import Job, Node, State
+from statemachine.nodes import takeover, variables
 from statemachine.words import Digest, JobId, NodeName, Value
 
 MASKS_MAX = 4096

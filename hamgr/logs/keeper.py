@@ -25,8 +25,8 @@ from hamgr.logs.pieces import Attempt, Kept, shorten
 from hamgr.logs.shelf import Shelf
 from hamgr.logs.sources import ASKED_MAX, PeerLogs, StillRunning, read_from_node
 from hamgr.raft.port import Replica
-from statemachine import takeover
 from statemachine.model import Node, State
+from statemachine.nodes import takeover
 from statemachine.words import JobId, NodeName
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import json
 import statistics
 from collections.abc import Sequence
 
-from statemachine import work
 from statemachine.commands import ClaimTask, SubmitJob
+from statemachine.jobs import work
 from statemachine.model import NODES_MAX
 from statemachine.words import JobKind
 from tests.statemachine.test_cost import JOB_SIZE, Stopwatch, inventory

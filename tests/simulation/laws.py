@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from backends.ports import AttemptKey
 from hamgr.jobs.worker import node_job
-from statemachine import codec, requests, work
+from statemachine import codec, requests
 from statemachine.commands import Command, FinishAttempt
+from statemachine.jobs import work
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.machine import apply_entry
 from statemachine.model import Node, Result, State

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from random import Random
 
 from hamgr.jobs.scripts import CannotPrepare
-from statemachine import variables
+from statemachine.jobs.work import StepDue
 from statemachine.manifest import ComponentSpec, Manifest, Requirement, RoleSpec, StepSpec
 from statemachine.model import State
+from statemachine.nodes import variables
 from statemachine.words import Digest, JobId, NodeName, StepClass, Verb
-from statemachine.work import StepDue
 
 COMPONENTS = {"base": ("mount", "users"), "store": ("data",), "front": ("site",), "probe": ("agent",)}
 ROLES = {

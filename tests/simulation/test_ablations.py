@@ -15,13 +15,13 @@ from backends.memory.node import MemoryNode
 from backends.ports import AttemptKey, AttemptState, AttemptStatus
 from hamgr.jobs.attempt import Attempt, NodeCalls
 from hamgr.jobs.worker import TaskWorker
-from statemachine import tasks, undo
 from statemachine.commands import ClaimTask, FinishAttempt, StartAttempt
 from statemachine.draft import Draft
+from statemachine.jobs import tasks, undo
+from statemachine.jobs.work import StepDue
 from statemachine.model import Job, Result, Task
 from statemachine.outcomes import Accepted, Outcome
 from statemachine.words import Ending, NodeName, Phase
-from statemachine.work import StepDue
 from tests.simulation.network import Weather
 from tests.simulation.world import ROLLING_EVERY, judge
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from statemachine import blocking, gates, requirements, reverts, waves
-from statemachine.blocking import Counts, Wait
 from statemachine.draft import Draft
 from statemachine.model import Job, State, Task
+from statemachine.nodes import requirements
+from statemachine.rollouts import blocking, gates, reverts, waves
+from statemachine.rollouts.blocking import Counts, Wait
 from statemachine.words import TaskState
 from tests.simulation.test_ablations import noticed
 

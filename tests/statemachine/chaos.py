@@ -7,11 +7,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
-from statemachine import commands, gates, work
+from statemachine import commands
+from statemachine.jobs import work
 from statemachine.lifecycle import IN_SERVICE, Trigger, allowed_from
 from statemachine.manifest import Manifest, Requirement, StepSpec
 from statemachine.model import Endpoint, Job, Result, State, Task
 from statemachine.rollout import HoldKind
+from statemachine.rollouts import gates
 from statemachine.words import (
     TASK_ENDED,
     Digest,

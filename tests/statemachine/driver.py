@@ -2,7 +2,6 @@
 
 from random import Random
 
-from statemachine import work
 from statemachine.commands import (
     CancelJob,
     ClaimTask,
@@ -18,6 +17,7 @@ from statemachine.commands import (
     Sighting,
     StartAttempt,
 )
+from statemachine.jobs import work
 from statemachine.model import Job, Result, State
 from statemachine.outcomes import Outcome, Reason, Rejected
 from statemachine.rollout import HoldKind

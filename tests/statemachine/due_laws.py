@@ -7,7 +7,7 @@
 
 from collections.abc import Iterator
 
-from statemachine import work
+from statemachine.jobs import work
 from statemachine.lifecycle import COUNTED
 from statemachine.model import Job, Node, State, Task
 from statemachine.words import TASK_ENDED, JobId, JobKind, NodeName, Status, TaskState

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from statemachine import work
 from statemachine.commands import (
     AddNode,
     CancelJob,
@@ -20,6 +19,7 @@ from statemachine.commands import (
     SubmitDiscovery,
     SubmitJob,
 )
+from statemachine.jobs import work
 from statemachine.machine import apply
 from statemachine.manifest import ComponentSpec, Manifest, Requirement, RoleSpec, StepSpec
 from statemachine.model import Endpoint, Job, Node, Result, State, Task

@@ -3,7 +3,7 @@
 1. `check_state` looks at one state, `check_step` at a command and what it made of a state; both raise
    `AssertionError` that names every broken rule.
 2. Nothing here calls the rules that it checks: what counts, who holds whom and what is owed is worked out
-   again, in the plainest way. Only the tables and `plans.steps` (what a bundle contains) are shared.
+   again, in the plainest way. Only the tables and `phases.steps` (what a bundle contains) are shared.
 3. The cost of one check grows with the state: use it on dozens of nodes, not on thousands.
 """
 
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from statemachine import codec, plans, work
+from statemachine import codec, phases
 from statemachine.commands import ClaimTask, Command, ForgetNode, ReportSighting
+from statemachine.jobs import work
 from statemachine.lifecycle import COUNTED, IN_SERVICE, TRANSITIONS, UNDERWAY, Trigger
 from statemachine.model import (
     EVENTS_MAX,
@@ -186,7 +187,7 @@ def _running_task(state: State, job: Job, task: Task, at: str) -> Iterator[str]:
         return
     if not 0 < task.epoch <= node.epoch:
         yield f"{at}: at work under epoch {task.epoch}, the node's is {node.epoch}"
-    if task.phase not in plans.way(job) + plans.UNDO_PHASES[job.kind]:
+    if task.phase not in phases.way(job) + phases.UNDO_PHASES[job.kind]:
         yield f"{at}: a {job.kind} has no phase {task.phase}"
     owed = work.step_due(state, job.id, task.node, task.epoch)
     if owed is None:
@@ -200,7 +201,7 @@ def _running_task(state: State, job: Job, task: Task, at: str) -> Iterator[str]:
         yield f"{at}: owes {owed.key}/{owed.attempt} a second time"
     if task.launched_at is not None and not (task.touched or owed.step.spec.check):
         yield f"{at}: a step that changes the node is announced, and it counts as untouched"
-    if task.phase in plans.UNDO_PHASES[job.kind] and not (task.touched and task.failure):
+    if task.phase in phases.UNDO_PHASES[job.kind] and not (task.touched and task.failure):
         yield f"{at}: undoes what was not done, or does not know why"
 
 
@@ -307,7 +308,7 @@ def _proof(before: State, after: State, node: Node, was: Status, trigger: Trigge
         phase = Phase.REVERIFY
     else:
         return
-    keys = {step.key for step in plans.steps(before, before.jobs[job_id], old, phase)}
+    keys = {step.key for step in phases.steps(before, before.jobs[job_id], old, phase)}
     passed = {result.step.removesuffix(".check") for result in task.results if result.passed}
     if not keys or (keys - passed and len(task.results) < RESULTS_MAX):
         yield f"{node.name}: {was} -> {node.status} without proof; not passed: {sorted(keys - passed)}"

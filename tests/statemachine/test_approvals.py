@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from statemachine import codec, grounds, variables
+from statemachine import codec
 from statemachine.commands import (
     ApprovePlan,
     EditNode,
@@ -18,7 +18,9 @@ from statemachine.commands import (
     SetMaintenance,
     SubmitJob,
 )
+from statemachine.jobs import grounds
 from statemachine.model import Endpoint
+from statemachine.nodes import variables
 from statemachine.outcomes import Reason
 from statemachine.planned import PLANS_BYTES_MAX, PLANS_MAX
 from statemachine.rollout import Rollout

@@ -11,10 +11,10 @@ from statemachine.commands import (
     Sighting,
     StartAttempt,
 )
+from statemachine.jobs.tasks import LOST_MAX, RETRIES_MAX, RETRY_DELAY_S_MAX
 from statemachine.manifest import Manifest, StepSpec
 from statemachine.model import OUTPUT_TAIL_BYTES_MAX, RESULTS_MAX, Endpoint, Result
 from statemachine.outcomes import Accepted, Reason
-from statemachine.tasks import LOST_MAX, RETRIES_MAX, RETRY_DELAY_S_MAX
 from statemachine.words import Ending, JobKind, Status, StepClass, TaskState
 from tests.statemachine.fleet import Fleet, component, manifest
 

@@ -4,8 +4,9 @@ from time import thread_time
 
 import pytest
 
-from statemachine import codec, work
+from statemachine import codec
 from statemachine.commands import CancelJob, ClaimTask, Command, FinishAttempt, StartAttempt, SubmitJob
+from statemachine.jobs import work
 from statemachine.machine import apply, apply_entry
 from statemachine.model import NODES_MAX, Endpoint, Node, Result, State, Transition
 from statemachine.outcomes import Accepted

@@ -2,7 +2,6 @@
 
 import pytest
 
-from statemachine import debts, upkeep
 from statemachine.commands import (
     CancelJob,
     ForgiveDebt,
@@ -13,10 +12,12 @@ from statemachine.commands import (
     SetMaintenance,
     SubmitJob,
 )
+from statemachine.jobs import upkeep
+from statemachine.jobs.payments import PAYMENTS_RUNNING_MAX
 from statemachine.model import JOBS_RUNNING_MAX, Debt
 from statemachine.outcomes import Accepted, Reason
-from statemachine.payments import PAYMENTS_RUNNING_MAX
 from statemachine.rollout import HoldKind, OnFailure, Rollout, Window
+from statemachine.rollouts import debts
 from statemachine.words import Ending, JobKind, JobState, NodeName, Offline, Presence, Status, TaskState
 from tests.statemachine.fleet import MASTERS, Fleet, component, digest, manifest
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from statemachine import blocking
 from statemachine.commands import SubmitJob
 from statemachine.outcomes import Reason
+from statemachine.rollouts import blocking
 from statemachine.words import JobKind, JobState, TaskState
 from tests.statemachine.fleet import Fleet, component, manifest
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from statemachine import inventory, upkeep
 from statemachine.commands import ExpireMaintenance, SetMaintenance, SubmitJob
+from statemachine.jobs import upkeep
 from statemachine.manifest import Requirement, StepSpec
 from statemachine.model import Maintenance
+from statemachine.nodes import inventory
 from statemachine.outcomes import Reason
 from statemachine.words import Ending, Health, JobKind, JobState, NodeName, Status, TaskState
 from tests.statemachine.fleet import MASTERS, Fleet, component, manifest

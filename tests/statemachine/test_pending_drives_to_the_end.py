@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statemachine import work
 from statemachine.commands import EditNode, RetryJob, RevertJob, SubmitDiscovery, SubmitJob
+from statemachine.jobs import work
 from statemachine.lifecycle import IN_SERVICE, UNDERWAY
 from statemachine.manifest import Requirement
 from statemachine.model import Endpoint, State
 from statemachine.outcomes import Accepted
-from statemachine.plans import KEEP_STATUS
+from statemachine.phases import KEEP_STATUS
 from statemachine.words import JobId, JobKind, JobState, NodeName, Status, TaskState
 from tests.statemachine.chaos import BUNDLES, ROLES, start
 from tests.statemachine.driver import Driver, JudgedFleet

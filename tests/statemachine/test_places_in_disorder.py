@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from statemachine import debts, upkeep, work
 from statemachine.commands import (
     CancelJob,
     Command,
@@ -22,11 +21,13 @@ from statemachine.commands import (
     SetMaintenance,
     SubmitJob,
 )
+from statemachine.jobs import upkeep, work
 from statemachine.lifecycle import Trigger, allowed_from
 from statemachine.manifest import Requirement, StepSpec
 from statemachine.model import State
 from statemachine.outcomes import Accepted, Outcome
 from statemachine.rollout import OnFailure, Rollout
+from statemachine.rollouts import debts
 from statemachine.words import JobKind, JobState, Offline, Presence
 from tests.statemachine.driver import Driver
 from tests.statemachine.fleet import Fleet, component, digest, manifest

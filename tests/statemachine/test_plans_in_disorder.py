@@ -3,8 +3,9 @@
 from random import Random
 from typing import Any
 
-from statemachine import codec, grounds
+from statemachine import codec
 from statemachine.commands import ApprovePlan, Command, RecordPlan, SubmitJob
+from statemachine.jobs import grounds
 from statemachine.machine import apply
 from statemachine.model import State
 from statemachine.outcomes import Accepted, Outcome, Reason

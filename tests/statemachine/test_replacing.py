@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine import plans, takeover, variables, work
+from statemachine import phases
 from statemachine.commands import (
     ClaimTask,
     EditNode,
@@ -13,7 +13,9 @@ from statemachine.commands import (
     SetMaintenance,
     SubmitJob,
 )
+from statemachine.jobs import work
 from statemachine.model import Node
+from statemachine.nodes import takeover, variables
 from statemachine.outcomes import Reason
 from statemachine.words import Ending, JobId, JobKind, JobState, NodeName, Presence, Status, TaskState
 from tests.statemachine.fleet import MASTERS, Fleet, component, digest, key_of, manifest
@@ -77,8 +79,8 @@ def test_a_replacement_moves_name_role_labels_variables_and_history(fleet: Fleet
 def test_the_new_machine_is_configured_as_the_one_whose_place_it_takes(fleet: Fleet) -> None:
     job = ask(fleet)
     owner = fleet.job(job)
-    assert plans.name_on(owner, NodeName(NEW)) == OLD
-    assert plans.name_on(owner, NodeName(OLD)) == OLD
+    assert phases.name_on(owner, NodeName(NEW)) == OLD
+    assert phases.name_on(owner, NodeName(OLD)) == OLD
     layers = variables.layers(fleet.state, fleet.node(NEW), owner.bundle, job=owner)
     assert variables.resolve(layers) == {"port": 81}
     fleet.claim(job, NEW)

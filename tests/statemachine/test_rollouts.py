@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from statemachine import blocking, work
 from statemachine.commands import (
     EditNode,
     PauseJob,
@@ -15,9 +14,11 @@ from statemachine.commands import (
     ReviewJob,
     SubmitJob,
 )
+from statemachine.jobs import work
 from statemachine.manifest import Requirement
 from statemachine.outcomes import Reason
 from statemachine.rollout import HoldKind, OnFailure, Promotion, Rollout, Window
+from statemachine.rollouts import blocking
 from statemachine.words import JobKind, JobState, Phase, Status, TaskState
 from tests.statemachine.fleet import Fleet, component, digest, manifest
 

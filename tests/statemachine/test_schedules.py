@@ -2,8 +2,9 @@
 
 import pytest
 
-from statemachine import codec, upkeep
+from statemachine import codec
 from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
+from statemachine.jobs import upkeep
 from statemachine.model import Endpoint
 from statemachine.outcomes import Accepted, Reason
 from statemachine.rollout import Promotion, Rollout

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statemachine.model import Endpoint, Node, State
-from statemachine.targets import TERMS_MAX, parse, select
+from statemachine.nodes.targets import TERMS_MAX, parse, select
 from statemachine.words import Health, NodeName, Presence, Status
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from statemachine.manifest import ComponentSpec, Manifest, RoleSpec
 from statemachine.model import Endpoint, Job, Node
-from statemachine.variables import layers, merged, origins, resolve
+from statemachine.nodes.variables import layers, merged, origins, resolve
 from statemachine.words import JobId, JobKind, NodeName, Status, Value
 from tests.statemachine.fleet import Fleet, digest
 

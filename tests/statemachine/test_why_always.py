@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from statemachine.commands import Command
 from statemachine.machine import apply
 from statemachine.model import State
-from statemachine.reasons import CauseKind
-from statemachine.why_job import why_job
-from statemachine.why_node import why_node
+from statemachine.why.jobs import why_job
+from statemachine.why.nodes import why_node
+from statemachine.why.reasons import CauseKind
 from statemachine.words import JobState
 from tests.statemachine.chaos import KINDS, Chaos, start
 from tests.statemachine.fleet import AT

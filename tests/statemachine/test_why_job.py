@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from statemachine import why_job as module
 from statemachine.commands import PauseJob, PromoteJob, ResumeJob, RetryJob, RevertJob, ReviewJob
 from statemachine.manifest import Manifest, Requirement, StepSpec
-from statemachine.reasons import LISTED_MAX, Cause, spell
 from statemachine.rollout import OnFailure, Promotion, Rollout, Window
-from statemachine.why_job import why_job
-from statemachine.why_node import why_node
+from statemachine.why import jobs as module
+from statemachine.why.jobs import why_job
+from statemachine.why.nodes import why_node
+from statemachine.why.reasons import LISTED_MAX, Cause, spell
 from statemachine.words import Ending, JobKind, StepClass
 from tests.statemachine.fleet import Fleet, component, manifest
 

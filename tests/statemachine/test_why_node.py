@@ -11,10 +11,10 @@ from statemachine.commands import (
     SubmitJob,
 )
 from statemachine.manifest import StepSpec
-from statemachine.reasons import Cause, CauseKind
 from statemachine.rollout import Rollout
-from statemachine.why_job import why_job
-from statemachine.why_node import why_node
+from statemachine.why.jobs import why_job
+from statemachine.why.nodes import why_node
+from statemachine.why.reasons import Cause, CauseKind
 from statemachine.words import Ending, JobKind, Presence
 from tests.statemachine.fleet import MASTERS, Fleet, component, digest, manifest
 

@@ -12,8 +12,8 @@ from hamgr.api.parse import JobBody
 from hamgr.api.previews import preview
 from hamgr.api.problems import of_rejected
 from hamgr.api.strategies import unkept_times
-from statemachine import jobs
 from statemachine.commands import SubmitDiscovery, SubmitJob
+from statemachine.jobs import submission
 from statemachine.model import Job, State
 from statemachine.words import Digest, JobId, JobKind, JobState, NodeName
 
@@ -25,7 +25,7 @@ def job_in_path(state: State, request: web.Request) -> Job:
     """Return the job that the path names, or raise the problem that there is none."""
     job = state.jobs.get(JobId(request.match_info["job"]))
     if job is None:
-        raise of_rejected(jobs.no_such_job(JobId(request.match_info["job"])))
+        raise of_rejected(submission.no_such_job(JobId(request.match_info["job"])))
     return job
 
 

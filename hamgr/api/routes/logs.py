@@ -23,8 +23,8 @@ from hamgr.api.routes.jobs import job_in_path
 from hamgr.logs.asking import Cursor, LogLine, LogQuery
 from hamgr.logs.pieces import Attempt
 from hamgr.raft.port import Peer
-from statemachine import inventory
 from statemachine.model import Job
+from statemachine.nodes import inventory
 from statemachine.words import NodeName
 
 QUEUE_LINES_MAX = 64

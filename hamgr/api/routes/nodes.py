@@ -5,9 +5,9 @@ from aiohttp import web
 from hamgr.api import parse, proposals, query, views
 from hamgr.api.previews import preview
 from hamgr.api.problems import Fault, Problem, of_rejected
-from statemachine import inventory, targets, variables
 from statemachine.commands import AddNode, EditNode, ForgetNode, ForgiveDebt, ReplaceNode, SetMaintenance
 from statemachine.model import Endpoint, Node, State
+from statemachine.nodes import inventory, targets, variables
 from statemachine.words import JobId, NodeName
 
 PAGE_DEFAULT = 500

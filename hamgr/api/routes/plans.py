@@ -14,8 +14,9 @@ from hamgr.api.context import context_of
 from hamgr.api.parse import JobBody
 from hamgr.api.problems import Fault, Problem, of_rejected
 from hamgr.api.routes import jobs
-from statemachine import approvals, grounds, machine
+from statemachine import machine
 from statemachine.commands import ApprovePlan, RecordPlan, SubmitJob
+from statemachine.jobs import approvals, grounds
 from statemachine.model import State
 from statemachine.outcomes import Rejected
 from statemachine.planned import Plan

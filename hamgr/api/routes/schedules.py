@@ -11,8 +11,9 @@ from hamgr.api.context import context_of
 from hamgr.api.problems import Fault, of_rejected
 from hamgr.api.routes import jobs
 from hamgr.jobs.windows import BadWindow, next_moment
-from statemachine import codec, schedules
+from statemachine import codec
 from statemachine.commands import SubmitJob
+from statemachine.jobs import schedules
 from statemachine.model import State
 from statemachine.schedule import Schedule
 from statemachine.schedule_commands import DropSchedule, PauseSchedule, PutSchedule

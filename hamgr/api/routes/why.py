@@ -8,10 +8,10 @@ from hamgr.api import query
 from hamgr.api.context import context_of
 from hamgr.api.problems import of_rejected
 from hamgr.api.routes.jobs import job_in_path
-from statemachine import inventory
-from statemachine.reasons import Cause
-from statemachine.why_job import why_job
-from statemachine.why_node import why_node
+from statemachine.nodes import inventory
+from statemachine.why.jobs import why_job
+from statemachine.why.nodes import why_node
+from statemachine.why.reasons import Cause
 from statemachine.words import NodeName
 
 

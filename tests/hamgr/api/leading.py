@@ -1,7 +1,7 @@
 """A leader by hand: it does the steps of a job's tasks, with the exit status that a story wants."""
 
-from statemachine import work
 from statemachine.commands import FinishAttempt, StartAttempt
+from statemachine.jobs import work
 from statemachine.model import Result
 from statemachine.words import TASK_ENDED, Ending, Phase
 from tests.hamgr.api import rig

@@ -23,7 +23,7 @@ from hamgr.logs.pieces import Attempt
 from hamgr.raft.figures import Figures
 from hamgr.raft.port import Leadership, Membership, NoLeader, NotCommitted, OutcomeUnknown, Peer, Replica
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
-from statemachine import machine, plans
+from statemachine import machine, phases
 from statemachine.commands import AddNode, ClaimTask, ReportSighting, Sighting, SubmitDiscovery
 from statemachine.model import Endpoint, Event, Job, State
 from statemachine.words import NodeName
@@ -196,10 +196,10 @@ class FakeLookout:
         error = self.errors.get(name, "")
         steps = [
             Seen(step=step, verdict=Verdict.UNKNOWN, proof=True)
-            if phase in plans.PROOFS
+            if phase in phases.PROOFS
             else Seen(step=step, verdict=Verdict.UNKNOWN if error else verdict, diff="" if error else diff)
-            for phase in plans.way(job)
-            for step in plans.steps(state, job, state.nodes[name], phase)
+            for phase in phases.way(job)
+            for step in phases.steps(state, job, state.nodes[name], phase)
         ]
         return NodeSeen(node=name, steps=tuple(steps), error=error)
 

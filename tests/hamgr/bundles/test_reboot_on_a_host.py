@@ -11,10 +11,10 @@ from backends.ssh.executor import SSHExecutor
 from backends.ssh.settings import SSHSettings
 from hamgr.bundles import LoadedBundle, compile_check, compile_step
 from hamgr.jobs.attempt import Attempt, AttemptSettings, NodeCalls
+from statemachine.jobs.work import StepDue
 from statemachine.model import Result
-from statemachine.plans import PlannedStep
+from statemachine.phases import PlannedStep
 from statemachine.words import Ending, Phase, Verb
-from statemachine.work import StepDue
 from tests.lab.kit import Lab
 from tests.lab.kit.slots import claimed_lab
 from tests.lab.observe import boot_id

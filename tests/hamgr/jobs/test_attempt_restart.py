@@ -10,11 +10,11 @@ from backends.memory.executor import MemoryExecutor
 from backends.memory.node import MemoryNode
 from backends.ports import AttemptKey, Host
 from hamgr.jobs.attempt import Attempt, AttemptSettings, GaveUp, NodeCalls
+from statemachine.jobs.work import StepDue
 from statemachine.manifest import StepSpec
 from statemachine.model import Result
-from statemachine.plans import PlannedStep
+from statemachine.phases import PlannedStep
 from statemachine.words import Digest, Ending, Phase, StepClass, Verb
-from statemachine.work import StepDue
 
 PATIENCE_S = 0.2
 """For how long any other step would bear an unreachable node."""

@@ -16,7 +16,7 @@ from hamgr.jobs.scripts import CannotPrepare
 from hamgr.jobs.sights import NodeSeen, Verdict
 from statemachine.manifest import Manifest, StepSpec
 from statemachine.model import Job, Node, State
-from statemachine.plans import PlannedStep
+from statemachine.phases import PlannedStep
 from statemachine.words import JobKind
 from tests.statemachine.fleet import Fleet, component, manifest
 

@@ -12,8 +12,8 @@ from hamgr.jobs.lookout import Lookout
 from hamgr.jobs.previews import BundlePreviews
 from hamgr.jobs.scripts import BundleScripts
 from hamgr.jobs.sights import Verdict
-from statemachine import work
 from statemachine.commands import CommitBundle, SetGlobals
+from statemachine.jobs import work
 from statemachine.model import Endpoint
 from statemachine.words import Digest, JobKind, NodeName
 from tests.backends.worlds import client_key, settings

@@ -4,7 +4,7 @@ from typing import Any
 
 from hamgr.jobs.risks import risks
 from hamgr.jobs.sights import NodeSeen, Seen, Verdict
-from statemachine import plans
+from statemachine import phases
 from statemachine.commands import SetMaintenance
 from statemachine.manifest import Requirement, StepSpec
 from statemachine.rollout import Rollout
@@ -23,7 +23,7 @@ def told(fleet: Fleet, kind: JobKind, *nodes: str, **fields: Any) -> list[str]:
             node=name,
             steps=tuple(
                 Seen(step=step, verdict=Verdict.UNCHANGED, **seen.get(step.spec.name, {}))
-                for step in plans.steps(after.state, job, after.node(name), plans.way(job)[0])
+                for step in phases.steps(after.state, job, after.node(name), phases.way(job)[0])
             ),
             error=seen.get(name, ""),
         )

@@ -15,11 +15,11 @@ from hamgr.jobs.worker import Tools
 from hamgr.manager import Manager
 from statemachine import codec
 from statemachine.commands import ReplaceNode, SetMaintenance, SubmitJob
+from statemachine.jobs.upkeep import ScheduleDue, duties
+from statemachine.jobs.work import StepDue
 from statemachine.model import Node, State
 from statemachine.schedule_commands import PutSchedule
-from statemachine.upkeep import ScheduleDue, duties
 from statemachine.words import JobId, JobKind, JobState, NodeName, RequestId, Status
-from statemachine.work import StepDue
 from tests.hamgr.api.rig import Cluster, LocalReplica
 from tests.simulation import virtual_time
 from tests.simulation.virtual_time import VirtualClock

@@ -19,7 +19,7 @@ from hamgr.logs.pieces import Attempt
 from hamgr.logs.shelf import Shelf
 from hamgr.logs.store import LogStore
 from hamgr.raft.memory import MemoryCluster
-from statemachine import plans
+from statemachine import phases
 from statemachine.commands import (
     ClaimTask,
     CommitBundle,
@@ -190,7 +190,7 @@ class Scene:
 
     async def announce(self, job: JobId, node: str = "n1") -> tuple[AttemptKey, int, int]:
         task = self.state.jobs[job].tasks[NodeName(node)]
-        planned = plans.owed_step(self.state, self.state.jobs[job], task)
+        planned = phases.owed_step(self.state, self.state.jobs[job], task)
         assert planned is not None
         await self.do(
             StartAttempt,
@@ -213,7 +213,7 @@ class Scene:
         ending: Ending = Ending.EXITED,
     ) -> None:
         task = self.state.jobs[job].tasks[NodeName(node)]
-        planned = plans.owed_step(self.state, self.state.jobs[job], task)
+        planned = phases.owed_step(self.state, self.state.jobs[job], task)
         assert planned is not None
         result = Result(
             step=planned.key,
@@ -226,7 +226,7 @@ class Scene:
 
     async def finish(self, job: JobId, node: str = "n1", output: bytes = b"") -> None:
         """Do all that is left of a task."""
-        while plans.owed_step(self.state, self.state.jobs[job], self.state.jobs[job].tasks[NodeName(node)]):
+        while phases.owed_step(self.state, self.state.jobs[job], self.state.jobs[job].tasks[NodeName(node)]):
             await self.step(job, output, node=node)
 
     async def until_stored(self, whose: Attempt, *names: str) -> None:

@@ -6,11 +6,13 @@
 3. Where there is no undo, or it fails too, the node is quarantined and the first error is kept.
 """
 
-from statemachine import debts, maintenance, plans, takeover, waves
+from statemachine import phases
 from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, Task
+from statemachine.nodes import maintenance, takeover
+from statemachine.rollouts import debts, waves
 from statemachine.words import Digest, Ending, Health, JobKind, Phase, Status, TaskState
 
 _GIVES_BACK = {
@@ -29,22 +31,22 @@ _SAYS_DRIFT = frozenset({Ending.EXITED, Ending.TIMED_OUT})
 def succeed(draft: Draft, job: Job, task: Task) -> None:
     """End a task whose last phase passed."""
     node = draft.nodes[task.node]
-    if plans.kind_of(job, task.node) is JobKind.VERIFY:
+    if phases.kind_of(job, task.node) is JobKind.VERIFY:
         node = _judge(draft, node, Health.VERIFIED, job)
-    elif plans.kind_of(job, task.node) is JobKind.DRAIN:
+    elif phases.kind_of(job, task.node) is JobKind.DRAIN:
         node = maintenance.end_drain(draft, node, job)
-    elif plans.kind_of(job, task.node) is JobKind.UNDRAIN:
+    elif phases.kind_of(job, task.node) is JobKind.UNDRAIN:
         node = _judge(draft, maintenance.lift(draft, node, "its load is back"), Health.VERIFIED, job)
-    elif plans.kind_of(job, task.node) is JobKind.DECOMMISSION:
+    elif phases.kind_of(job, task.node) is JobKind.DECOMMISSION:
         node = draft.move(node.name, Trigger.REMOVED, job=job.id)
         node = replace(node, bundle=Digest(""), last_good=Digest(""))
         node = _judge(draft, node, Health.UNKNOWN, job)
     else:
         node = draft.move(node.name, Trigger.VERIFIED, job=job.id)
-        bundle = plans.wanted_bundle(job, task)
-        node = replace(node, role=plans.role_of(job, node), bundle=bundle, last_good=bundle)
+        bundle = phases.wanted_bundle(job, task)
+        node = replace(node, role=phases.role_of(job, node), bundle=bundle, last_good=bundle)
         node = _judge(draft, node, Health.VERIFIED, job)
-    if plans.kind_of(job, task.node) not in plans.KEEP_STATUS and node.name != job.replaces:
+    if phases.kind_of(job, task.node) not in phases.KEEP_STATUS and node.name != job.replaces:
         node = debts.paid(draft, node, job)
     draft.put_node(replace(node, error="", returns_to=None))
     waves.end_task(draft, job.id, task, TaskState.SUCCEEDED)
@@ -52,7 +54,7 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
 
 def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
     """Begin the undo, or end the task where there is nothing to undo or no way to."""
-    undo_phases = plans.UNDO_PHASES[plans.kind_of(job, task.node)]
+    undo_phases = phases.UNDO_PHASES[phases.kind_of(job, task.node)]
     if task.phase is Phase.VERIFY and not undo_phases:
         node = draft.nodes[task.node]
         last = task.results[-1] if task.results else None
@@ -82,10 +84,10 @@ def fail_phase(draft: Draft, job: Job, task: Task, why: str) -> None:
 
 def undone(draft: Draft, job: Job, task: Task) -> None:
     """End a failed task whose undo passed."""
-    if plans.kind_of(job, task.node) is JobKind.COMMISSION:
+    if phases.kind_of(job, task.node) is JobKind.COMMISSION:
         node = draft.move(task_node(draft, task).name, Trigger.CLEANED, job=job.id, reason=task.failure)
         node = replace(node, bundle=Digest(""), last_good=Digest(""))
-    elif plans.kind_of(job, task.node) is JobKind.DRAIN:
+    elif phases.kind_of(job, task.node) is JobKind.DRAIN:
         node = maintenance.give_up_drain(draft, task_node(draft, task), job)
     else:
         node = task_node(draft, task)
@@ -100,7 +102,7 @@ def quarantine(draft: Draft, job: Job, task: Task, why: str) -> None:
     """End a task whose node nobody can vouch for; a job that keeps the status keeps the cordon too."""
     first = f"{task.failure}; then {why}" if task.failure and why != task.failure else why
     node = task_node(draft, task)
-    if plans.kind_of(job, task.node) not in plans.KEEP_STATUS:
+    if phases.kind_of(job, task.node) not in phases.KEEP_STATUS:
         node = draft.move(node.name, Trigger.STUCK, job=job.id, reason=first)
         node = _judge(draft, node, Health.UNKNOWN, job)
     _end(draft, job, task, node, first)
@@ -129,9 +131,9 @@ def _returned(draft: Draft, job: Job, task: Task, why: str) -> Node:
     """Return the node of a task that did nothing, as it was before."""
     node = task_node(draft, task)
     before = node.returns_to or node.status
-    if plans.kind_of(job, task.node) is JobKind.DRAIN:
+    if phases.kind_of(job, task.node) is JobKind.DRAIN:
         node = maintenance.give_up_drain(draft, node, job)
-    elif plans.kind_of(job, task.node) not in plans.KEEP_STATUS:
+    elif phases.kind_of(job, task.node) not in phases.KEEP_STATUS:
         node = draft.move(
             node.name, _GIVES_BACK[before], job=job.id, reason=f"{why}; the node was not touched"
         )

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from statemachine import blocking, gates, waves, work
-from statemachine.blocking import Counts
+from statemachine.jobs import work
 from statemachine.model import Job, State, Task
-from statemachine.reasons import (
+from statemachine.rollout import OnFailure
+from statemachine.rollouts import blocking, gates, waves
+from statemachine.rollouts.blocking import Counts
+from statemachine.why.reasons import (
     LISTED_MAX,
     Cause,
     CauseKind,
@@ -21,7 +23,6 @@ from statemachine.reasons import (
     of_failure,
     of_hold,
 )
-from statemachine.rollout import OnFailure
 from statemachine.words import JobId, JobKind, JobState, NodeName, TaskState
 
 LOOKED_AT_MAX = 500

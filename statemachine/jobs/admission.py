@@ -6,14 +6,16 @@ that is broken.
 
 from collections.abc import Callable
 
-from statemachine import blocking, debts, inventory, plans, requirements, rollout, targets
-from statemachine.blocking import ALLOWED
+from statemachine import phases, rollout
 from statemachine.commands import SubmitJob
 from statemachine.draft import Draft
 from statemachine.model import JOBS_RUNNING_MAX, TASKS_MAX, Job, Node
+from statemachine.nodes import inventory, requirements, targets
 from statemachine.outcomes import Reason, Rejected
-from statemachine.plans import role_steps
+from statemachine.phases import role_steps
 from statemachine.rollout import DEADLINE_S_MAX, PRIORITY_MAX
+from statemachine.rollouts import blocking, debts
+from statemachine.rollouts.blocking import ALLOWED
 from statemachine.words import Digest, JobKind, Phase, Presence, Verb
 
 
@@ -135,7 +137,7 @@ def still_possible(draft: Draft, job: Job) -> Rejected | None:
 
 def bundle_for(draft: Draft, command: SubmitJob) -> Digest | Rejected:
     """Return the bundle of the job, empty where each node has its own; refuse one that is not there."""
-    if command.kind in plans.KEEP_BUNDLE:
+    if command.kind in phases.KEEP_BUNDLE:
         if command.bundle:
             return inventory.invalid(f"{command.kind} uses the bundle that each node has; do not give one")
         return Digest("")

@@ -1,13 +1,15 @@
 """Rules for asking: submitting jobs and ending them; `admission` says what is refused."""
 
-from statemachine import admission, debts, gates, inventory, requirements, waves
-from statemachine.arrangement import arranged
 from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
 from statemachine.copying import replace
 from statemachine.draft import Draft
+from statemachine.jobs import admission
 from statemachine.manifest import Manifest
 from statemachine.model import TASKS_MAX, Job, Node, Task
+from statemachine.nodes import inventory, requirements
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.rollouts import debts, gates, waves
+from statemachine.rollouts.arrangement import arranged
 from statemachine.words import Digest, JobId, JobKind, JobState, NodeName, TaskState
 
 PARALLEL_DEFAULT = 32

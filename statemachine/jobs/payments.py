@@ -5,13 +5,15 @@
 3. A payment that failed waits for an operator: an upgrade of that node, or forgiveness.
 """
 
-from statemachine import admission, blocking, debts, inventory, waves
 from statemachine.commands import ForgiveDebt, PayDebt
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.gates import holds_at_first
+from statemachine.jobs import admission
 from statemachine.model import ERROR_CHARS_MAX, Debt, Job, Node, Task
+from statemachine.nodes import inventory
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.rollouts import blocking, debts, waves
+from statemachine.rollouts.gates import holds_at_first
 from statemachine.words import JobId, JobKind, JobState
 
 PAYMENTS_RUNNING_MAX = 16

@@ -6,12 +6,12 @@
 3. A drained node has no load: only an undrain, which gives it back and proves it, lifts that cordon.
 """
 
-from statemachine import inventory
 from statemachine.commands import ExpireMaintenance, SetMaintenance
 from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import ERROR_CHARS_MAX, Job, Maintenance, Node
+from statemachine.nodes import inventory
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.words import JobId, JobKind
 

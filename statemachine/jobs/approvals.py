@@ -9,11 +9,12 @@
 from collections.abc import Mapping
 from typing import cast
 
-from statemachine import codec, grounds, jobs
+from statemachine import codec
 from statemachine.commands import ApprovePlan, RecordPlan, SubmitJob
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.inventory import invalid
+from statemachine.jobs import grounds, submission
+from statemachine.nodes.inventory import invalid
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.planned import PLANS_BYTES_MAX, PLANS_MAX, Plan
 from statemachine.words import JobId, JobKind, NodeName
@@ -75,7 +76,7 @@ def approve_plan(draft: Draft, command: ApprovePlan) -> Outcome:
 def submit(draft: Draft, command: SubmitJob) -> Outcome:
     """Take up a job; one that names a plan is that plan's, to the letter."""
     if not command.plan:
-        return jobs.submit_job(draft, command)
+        return submission.submit_job(draft, command)
     plan = draft.before.plans.get(command.plan)
     short = command.plan[:SHORT_CHARS]
     if plan is None:
@@ -102,7 +103,7 @@ def submit(draft: Draft, command: SubmitJob) -> Outcome:
         reason=command.reason or request.reason,
         plan=command.plan,
     )
-    outcome = jobs.submit_job(draft, stamped)
+    outcome = submission.submit_job(draft, stamped)
     if isinstance(outcome, Accepted):
         used = replace(plan, used_by=JobId(outcome.ref), used_at=draft.at, index=draft.index)
         draft.set(plans={**draft.before.plans, command.plan: used})

@@ -8,9 +8,9 @@
 from statemachine.commands import Sighting
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.inventory import bad_labels, bad_name, invalid, set_presence
 from statemachine.lifecycle import Trigger
 from statemachine.model import EPOCH_MAX, NODES_MAX, Node, Transition
+from statemachine.nodes.inventory import bad_labels, bad_name, invalid, set_presence
 from statemachine.outcomes import Reason, Rejected
 from statemachine.words import JobId, NodeName, Presence, Status
 

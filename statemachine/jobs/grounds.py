@@ -14,10 +14,12 @@ from typing import Any, cast
 
 import msgpack
 
-from statemachine import codec, debts, variables
+from statemachine import codec
 from statemachine.commands import SubmitJob
 from statemachine.copying import replace
 from statemachine.model import Node, State
+from statemachine.nodes import variables
+from statemachine.rollouts import debts
 from statemachine.words import Digest, NodeName, Offline, RequestId, Value
 
 FORMAT = 1

@@ -8,11 +8,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from statemachine import debts, inventory, lifecycle, requirements, takeover
+from statemachine import lifecycle
 from statemachine.lifecycle import Trigger
 from statemachine.model import Job, Node, State, Task
-from statemachine.plans import kind_of, role_of, wanted_bundle
-from statemachine.requirements import Census
+from statemachine.nodes import inventory, requirements, takeover
+from statemachine.nodes.requirements import Census
+from statemachine.phases import kind_of, role_of, wanted_bundle
+from statemachine.rollouts import debts
 from statemachine.words import JobId, JobKind, NodeName, Status, TaskState
 
 ALLOWED: dict[JobKind, tuple[Status, ...]] = {

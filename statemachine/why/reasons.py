@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from statemachine import work
+from statemachine.jobs import work
+from statemachine.jobs.tasks import RETRIES_MAX, describe
+from statemachine.jobs.work import StepDue
 from statemachine.model import Job, Result, State, Task
 from statemachine.rollout import Hold, HoldKind, Window
-from statemachine.tasks import RETRIES_MAX, describe
 from statemachine.words import JobId, NodeName, Phase, TaskState
-from statemachine.work import StepDue
 
 LISTED_MAX = 8
 """How many of a kind are told one by one; of the others it is told how many there are."""

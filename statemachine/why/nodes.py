@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
-from statemachine import inventory, lifecycle, requirements, work
-from statemachine.blocking import Counts
+from statemachine import lifecycle
+from statemachine.jobs import work
+from statemachine.jobs.tasks import describe
 from statemachine.lifecycle import FORGETTABLE, IN_SERVICE, OPERATOR_TRIGGERS
 from statemachine.model import Job, Node, Result, State
-from statemachine.reasons import LISTED_MAX, Cause, CauseKind, a, at_work, last_failure
-from statemachine.tasks import describe
-from statemachine.why_job import READY, why_queued
+from statemachine.nodes import inventory, requirements
+from statemachine.rollouts.blocking import Counts
+from statemachine.why.jobs import READY, why_queued
+from statemachine.why.reasons import LISTED_MAX, Cause, CauseKind, a, at_work, last_failure
 from statemachine.words import Health, JobKind, Phase, Presence, Status, TaskState
 
 PROOFS = tuple(f"{phase}." for phase in (Phase.VERIFY, Phase.SOAK, Phase.REVERIFY))

@@ -8,14 +8,17 @@
    is quarantined, never guessed about.
 """
 
-from statemachine import inventory, jobs, maintenance, plans, sightings, undo, waves
+from statemachine import phases
 from statemachine.commands import ClaimTask, FinishAttempt, ReportSighting, ReportSilence, StartAttempt
 from statemachine.copying import replace
 from statemachine.draft import Draft
+from statemachine.jobs import submission, undo
 from statemachine.lifecycle import Trigger
 from statemachine.model import ERROR_CHARS_MAX, OUTPUT_TAIL_BYTES_MAX, RESULTS_MAX, Job, Result, Task
+from statemachine.nodes import inventory, maintenance, sightings
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.plans import PlannedStep
+from statemachine.phases import PlannedStep
+from statemachine.rollouts import waves
 from statemachine.words import (
     TASK_ENDED,
     Ending,
@@ -51,7 +54,7 @@ def _stale(message: str, *offenders: str) -> Rejected:
 def _find(draft: Draft, job_id: JobId, name: NodeName) -> tuple[Job, Task] | Rejected:
     job = draft.jobs.get(job_id)
     if job is None:
-        return jobs.no_such_job(job_id)
+        return submission.no_such_job(job_id)
     task = job.tasks.get(name)
     if task is None:
         return inventory.no_such_node(name)
@@ -81,12 +84,12 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
         if not waves.may_begin(draft.before, job, task, draft.at):
             return _stale(f"job {job.id} on {node.name} may not begin yet", node.name)
         node = draft.put_node(replace(node, returns_to=node.status, job=job.id))
-        kind = plans.kind_of(job, node.name)
+        kind = phases.kind_of(job, node.name)
         if trigger := CLAIM_TRIGGERS.get(kind):
             node = draft.move(node.name, trigger, job=job.id)
         if kind is JobKind.DRAIN:
             node = maintenance.begin_drain(draft, node, job)
-        first = plans.way(job, kind)[0]
+        first = phases.way(job, kind)[0]
         task = replace(
             task,
             state=TaskState.RUNNING,
@@ -115,9 +118,9 @@ def _owed(
         return _stale(f"job {job_id} on {name} is {task.state}; nobody has claimed it", name)
     if epoch != task.epoch:
         return _stale(f"job {job_id} on {name} is claimed under epoch {task.epoch}, not {epoch}", name)
-    planned = plans.owed_step(draft.before, job, task)
-    if planned is None or (step, attempt) != (plans.result_key(planned, task), task.attempt):
-        owed = f"{plans.result_key(planned, task)}/{task.attempt}" if planned else "nothing"
+    planned = phases.owed_step(draft.before, job, task)
+    if planned is None or (step, attempt) != (phases.result_key(planned, task), task.attempt):
+        owed = f"{phases.result_key(planned, task)}/{task.attempt}" if planned else "nothing"
         return _stale(f"job {job_id} on {name} owes {owed}, not {step}/{attempt}", name)
     return job, task, planned
 
@@ -131,7 +134,7 @@ def start_attempt(draft: Draft, command: StartAttempt) -> Outcome:
         task = replace(task, launched_at=command.at, touched=task.touched or not planned.spec.check)
         draft.put_task(job.id, task)
         node = draft.nodes[command.node]
-        role, bundle = plans.role_of(job, node), plans.bundle_of(job, node, task.phase)
+        role, bundle = phases.role_of(job, node), phases.bundle_of(job, node, task.phase)
         if not planned.spec.check and (node.role, node.bundle) != (role, bundle):
             draft.put_node(replace(node, role=role, bundle=bundle))
     return Accepted(index=draft.index, ref=command.node, epoch=task.epoch)
@@ -177,7 +180,7 @@ def _notified(task: Task, planned: PlannedStep, result: Result, *, launched: boo
     """Return the handlers that are to run now: of a step that changed something, or may have."""
     if not planned.spec.notify or not launched or (result.passed and result.changed is False):
         return task.notified
-    named = (plans.handler_key(planned.component, handler) for handler in planned.spec.notify)
+    named = (phases.handler_key(planned.component, handler) for handler in planned.spec.notify)
     return tuple(dict.fromkeys((*task.notified, *named)))
 
 
@@ -199,7 +202,7 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
     job = draft.jobs[job_id]
     task = job.tasks[name]
     while task.state is TaskState.RUNNING:
-        if plans.owed_step(draft.view, job, task) is not None:
+        if phases.owed_step(draft.view, job, task) is not None:
             if not (why := _too_late(draft, job, task)):
                 return
             undo.fail_phase(draft, job, task, why)
@@ -211,9 +214,9 @@ def _enter(draft: Draft, job_id: JobId, name: NodeName) -> None:
             job = draft.jobs[job_id]
             task = job.tasks[name]
             continue
-        kind = plans.kind_of(job, name)
-        forward = plans.way(job, kind)
-        way = forward if task.phase in forward else plans.UNDO_PHASES[kind]
+        kind = phases.kind_of(job, name)
+        forward = phases.way(job, kind)
+        way = forward if task.phase in forward else phases.UNDO_PHASES[kind]
         rest = way[way.index(task.phase) + 1 :]
         if rest:
             draft.put_task(job_id, _begun(draft, job, task, rest[0]))

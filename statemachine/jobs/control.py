@@ -1,12 +1,13 @@
 """Rules for steering: pausing, resuming, promoting, retrying and reverting jobs, and the leader's reviews."""
 
-from statemachine import admission, gates, jobs, reverts, waves
 from statemachine.commands import PauseJob, PromoteJob, ResumeJob, RetryJob, RevertJob, ReviewJob
 from statemachine.copying import replace
 from statemachine.draft import Draft
+from statemachine.jobs import admission, submission
 from statemachine.model import Job
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.rollout import HoldKind, OnFailure
+from statemachine.rollouts import gates, reverts, waves
 from statemachine.words import JobId, JobKind, JobState, TaskState
 
 
@@ -17,7 +18,7 @@ def _refused(job: Job, message: str, hint: str = "") -> Rejected:
 def _live(draft: Draft, job_id: JobId) -> Job | Rejected:
     job = draft.jobs.get(job_id)
     if job is None:
-        return jobs.no_such_job(job_id)
+        return submission.no_such_job(job_id)
     if job.state is not JobState.RUNNING:
         return _refused(job, f"job {job.id} has ended already: {job.state}")
     return job
@@ -26,7 +27,7 @@ def _live(draft: Draft, job_id: JobId) -> Job | Rejected:
 def _ended(draft: Draft, job_id: JobId) -> Job | Rejected:
     job = draft.jobs.get(job_id)
     if job is None:
-        return jobs.no_such_job(job_id)
+        return submission.no_such_job(job_id)
     if job.state is JobState.RUNNING:
         hint = f"wait for its end, or cancel it: `hamgr job cancel {job.id}`"
         return _refused(job, f"job {job.id} is still running", hint)

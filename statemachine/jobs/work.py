@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
-from statemachine import gates, plans, waves
+from statemachine import phases
 from statemachine.model import Endpoint, State
-from statemachine.plans import PlannedStep
+from statemachine.phases import PlannedStep
+from statemachine.rollouts import gates, waves
 from statemachine.words import TASK_ENDED, JobId, JobKind, NodeName, Phase, TaskState
 
 
@@ -109,13 +110,13 @@ def step_due(state: State, job_id: JobId, name: NodeName, epoch: int) -> StepDue
     task = job.tasks.get(name) if job else None
     if job is None or task is None or task.state is not TaskState.RUNNING or task.epoch != epoch:
         return None
-    step = plans.owed_step(state, job, task)
+    step = phases.owed_step(state, job, task)
     if step is None:
         return None
     undoing = task.phase in (Phase.UNDO, Phase.REVERIFY)
     return StepDue(
         step=step,
-        key=plans.result_key(step, task),
+        key=phases.result_key(step, task),
         attempt=task.attempt,
         checking=task.checking,
         launched_at=task.launched_at,

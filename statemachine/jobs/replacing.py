@@ -4,12 +4,15 @@
 2. Where the old machine cannot be reached, nothing is tried on it.
 """
 
-from statemachine import admission, inventory, lifecycle, requirements, takeover, waves
+from statemachine import lifecycle
 from statemachine.commands import ReplaceNode
 from statemachine.draft import Draft
+from statemachine.jobs import admission
 from statemachine.lifecycle import IN_SERVICE, Trigger
 from statemachine.model import Job, Node, Task
+from statemachine.nodes import inventory, requirements, takeover
 from statemachine.outcomes import Outcome, Reason, Rejected
+from statemachine.rollouts import waves
 from statemachine.words import Digest, JobKind, NodeName, Presence, Status
 
 REPLACEABLE = IN_SERVICE | {Status.QUARANTINED}

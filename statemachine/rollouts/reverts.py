@@ -5,14 +5,14 @@
 3. An upgrade is reverted by an upgrade to the bundle that each node had, a commission by a decommission.
 """
 
-from statemachine.arrangement import arranged
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.gates import holds_at_first
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import Job, Node, Task
-from statemachine.plans import wanted_bundle
+from statemachine.phases import wanted_bundle
 from statemachine.rollout import Rollout
+from statemachine.rollouts.arrangement import arranged
+from statemachine.rollouts.gates import holds_at_first
 from statemachine.words import JobId, JobKind, JobState, TaskState
 
 REVERSED = {JobKind.UPGRADE: JobKind.UPGRADE, JobKind.COMMISSION: JobKind.DECOMMISSION}

@@ -6,13 +6,14 @@
 4. Whatever became of a moment is told by an event and kept until the next one.
 """
 
-from statemachine import codec, jobs, words
+from statemachine import codec, words
 from statemachine.codec import CodecError
 from statemachine.commands import SubmitJob
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.inventory import invalid
+from statemachine.jobs import submission
 from statemachine.model import ERROR_CHARS_MAX
+from statemachine.nodes.inventory import invalid
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.rollout import CRON, ZONE
 from statemachine.schedule import LATE_S_MAX, SCHEDULES_MAX, Schedule
@@ -91,7 +92,7 @@ def _request(data: bytes) -> SubmitJob | Rejected:
 def _never_possible(draft: Draft, request: SubmitJob) -> Rejected | None:
     """Refuse a request that contradicts itself; nodes and bundles may come and go."""
     stamped = replace(request, request_id=RequestId("trial"), at=draft.at, actor=draft.actor)
-    outcome = jobs.submit_job(Draft(draft.before, stamped), stamped)
+    outcome = submission.submit_job(Draft(draft.before, stamped), stamped)
     return outcome if isinstance(outcome, Rejected) and outcome.reason is Reason.INVALID else None
 
 
@@ -172,7 +173,7 @@ def _job_of(draft: Draft, schedule: Schedule, command: FireSchedule) -> tuple[Jo
         actor=schedule.author,
         reason=request.reason or f"schedule {schedule.name}",
     )
-    outcome = jobs.submit_job(draft, stamped)
+    outcome = submission.submit_job(draft, stamped)
     if isinstance(outcome, Rejected):
         return JobId(""), f"refused: {outcome.message}"
     late = f", {late_s:.0f} s late" if command.moment != command.due else ""

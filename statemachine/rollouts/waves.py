@@ -8,13 +8,14 @@
 
 from collections.abc import Iterator
 
-from statemachine import blocking, debts, gates, reverts, takeover
-from statemachine.blocking import Counts
 from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import ERROR_CHARS_MAX, Job, Node, State, Task
+from statemachine.nodes import takeover
 from statemachine.outcomes import Accepted
 from statemachine.rollout import OnFailure
+from statemachine.rollouts import blocking, debts, gates, reverts
+from statemachine.rollouts.blocking import Counts
 from statemachine.words import TASK_ENDED, JobId, JobKind, JobState, TaskState
 
 

@@ -4,7 +4,7 @@
 2. A forgotten machine leaves a tombstone, which `sightings` looks at.
 """
 
-from statemachine import requirements, takeover, words
+from statemachine import words
 from statemachine.commands import AddNode, EditNode, ForgetNode, ReportPresence
 from statemachine.copying import replace
 from statemachine.draft import Draft
@@ -16,8 +16,9 @@ from statemachine.model import (
     Node,
     Transition,
 )
+from statemachine.nodes import requirements, takeover
+from statemachine.nodes.variables import merged
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.variables import merged
 from statemachine.words import Health, Presence, Status
 
 

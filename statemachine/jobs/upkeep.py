@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from statemachine import debts
 from statemachine.model import State
+from statemachine.rollouts import debts
 from statemachine.words import NodeName
 
 

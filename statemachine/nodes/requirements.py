@@ -14,7 +14,7 @@ from typing import TypeAlias
 from statemachine.lifecycle import COUNTED, IN_SERVICE
 from statemachine.manifest import Manifest, RoleSpec
 from statemachine.model import Node, State
-from statemachine.plans import role_of
+from statemachine.phases import role_of
 from statemachine.words import Digest, NodeName, Presence, Status
 
 Breaches: TypeAlias = dict[tuple[str, str], tuple[int, int]]

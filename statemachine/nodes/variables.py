@@ -6,7 +6,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from statemachine import plans
+from statemachine import phases
 from statemachine.model import Job, Node, State
 from statemachine.words import Digest, Value
 
@@ -45,7 +45,7 @@ def layers(
 
 def _own(state: State, node: Node, job: Job | None) -> Mapping[str, Value]:
     """Return the node's layer; one that comes in another's place is configured with that one's."""
-    name = plans.name_on(job, node.name) if job is not None else node.name
+    name = phases.name_on(job, node.name) if job is not None else node.name
     return state.nodes.get(name, node).variables
 
 

@@ -9,11 +9,11 @@
 from statemachine.commands import SubmitJob
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.inventory import invalid
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import ERROR_CHARS_MAX, Debt, Job, Node, State
+from statemachine.nodes.inventory import invalid
 from statemachine.outcomes import Rejected
-from statemachine.plans import wanted_bundle
+from statemachine.phases import wanted_bundle
 from statemachine.rollout import Rollout
 from statemachine.words import JobId, JobKind, JobState, NodeName, Offline, Presence, TaskState
 
