@@ -73,7 +73,7 @@ class Consensus:
         self.reads: deque[tuple[int, bool]] = deque()
         self.refusals: deque[Any] = deque()
         self.requests: deque[Callable[[Core], None]] = deque()
-        self.freshness = Freshness(time.monotonic, settings.timers.quorum_lost_s)
+        self.freshness = Freshness(time.monotonic)
         self.leader_changes = 0
         self.snapshot_index = 0
         self.sync = Histogram()
@@ -335,9 +335,7 @@ class Consensus:
             self._fail(error)
             return
         kind = message["type"]
-        if kind == "append_entries" and message["term"] == core.term and not core.leads:
-            self.freshness.leader_said(message["commit_index"])
-        elif kind == "snapshot_piece":
+        if kind == "snapshot_piece":
             self._piece_at = time.monotonic()
         elif (
             kind == "next_node_idx" and core.commit == core.applied == core.log.last and not core.lag(sender)

@@ -9,6 +9,7 @@ import pytest
 from hamgr.raft import clients, following
 from hamgr.raft.core import Core
 from hamgr.raft.following import Following
+from hamgr.raft.freshness import Freshness
 from hamgr.raft.protocol import guard, outbox, reads
 from hamgr.raft.protocol.configurations import Configurations
 from hamgr.raft.protocol.membership import Configuration
@@ -120,3 +121,14 @@ def vote_for_everybody(patch: pytest.MonkeyPatch) -> None:
     """A vote is forgotten as soon as it is given."""
     note = Journal.setCurrentTerm
     patch.setattr(Journal, "setCurrentTerm", lambda self, term, _vote: note(self, term, None))
+
+
+def count_age_from_when_an_answer_came(patch: pytest.MonkeyPatch) -> None:
+    """What was on its way for long is taken for news."""
+    answered = Freshness._answered
+
+    def as_news(self: Freshness, index: int | None) -> None:
+        self._asked_at = self._clock()
+        answered(self, index)
+
+    patch.setattr(Freshness, "_answered", as_news)

@@ -18,6 +18,7 @@ from typing import Any
 import msgpack
 
 from hamgr.raft.core import Core
+from hamgr.raft.freshness import Freshness
 from hamgr.raft.port import CannotStart
 from hamgr.raft.protocol.membership import Configuration, Member
 from hamgr.raft.protocol.messages import BadMessage
@@ -132,6 +133,7 @@ class Host:
         self.machine = Machine(
             self.name, self._laws, self._folder, compact_every=self._compact_every, unknown=self.unknown
         )
+        self.freshness = Freshness(self._clock)
         with lent_to(self._clock, lambda: self.local, self.random):
             self.core = Core(
                 me=self.id,
@@ -286,6 +288,11 @@ class Host:
         if self.machine.stuck_at and not core.renounced:
             core.renounce("it does not know a command")
         self._laws.looked_at(self)
+        self.freshness.look(core)
+        age_s = self.freshness.age_s
+        if age_s is not None:
+            since = self.local - age_s / self._clock_rate
+            self._laws.told_age(self.name, self.machine.index, since=since)
         self.machine.compactor.advance(core)
         return more
 

@@ -7,9 +7,10 @@ hurts; the ablations show that the former find it too.
 "Figure 3" is that of the Raft paper (Ongaro and Ousterhout, extended version).
 """
 
+import bisect
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from hamgr.raft.protocol import membership
@@ -58,7 +59,13 @@ class Laws:
     """All of one world, with what they have to remember."""
 
     def __init__(
-        self, trail: Trail, figures: Figures, hosts: Mapping[str, Replica], *, watching: bool
+        self,
+        trail: Trail,
+        figures: Figures,
+        hosts: Mapping[str, Replica],
+        *,
+        watching: bool,
+        now: Callable[[], float],
     ) -> None:
         self.watching = watching
         self.committed: dict[int, bytes] = {}
@@ -69,6 +76,9 @@ class Laws:
         """Of each acknowledged request: where it was first applied, and the node that shows it, if any."""
         self.index_known = 0
         """What every read that begins now has to see."""
+        self._known: list[tuple[float, int]] = []
+        """Since when people knew which index, both rising."""
+        self._now = now
         self._trail, self._figures, self._hosts = trail, figures, hosts
         self._applied: dict[int, bytes] = {}
         self._digests: dict[int, bytes] = {}
@@ -139,7 +149,7 @@ class Laws:
         """Note that a client has its answer; `node` was added by it, if it is named."""
         index = self._outcomes[entry][0]
         self.acknowledged.setdefault(entry, (index, node))
-        self.index_known = max(self.index_known, index)
+        self._is_known(index)
         self._trail.note(name, "acknowledges", index)
 
     def was_read(self, name: str, index: int, state: State, *, known: int) -> None:
@@ -148,7 +158,20 @@ class Laws:
         if index < known:
             how = f"{name} answered with index {index}, but {known} was known before the read began"
             self.break_("a read sees what was acknowledged or read before it began", how, name)
-        self.index_known = max(self.index_known, index)
+        self._is_known(index)
+
+    def _is_known(self, index: int) -> None:
+        if index > self.index_known:
+            self.index_known = index
+            self._known.append((self._now(), index))
+
+    def told_age(self, name: str, index: int, *, since: float) -> None:
+        """Judge a replica that shows the state at `index`, as having all from before `since`."""
+        self._figures.count("age told")
+        before = bisect.bisect_left(self._known, since, key=lambda known: known[0])
+        if before and self._known[before - 1][1] > index:
+            how = f"{name} is at {index}, though {self._known[before - 1]} was known before {since:.6f}"
+            self.break_("a state is no older than its age says", how, name)
 
     def compared(self, name: str, index: int, digest: bytes) -> None:
         """Judge a state's digest, which replicas take at agreed indexes."""

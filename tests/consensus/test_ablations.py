@@ -74,6 +74,11 @@ CASES: list[tuple[Plant, str, dict[str, object]]] = [
         {"changes": True, "peace": False},
     ),
     (ablations.vote_for_everybody, "a promise is on the disk", {}),
+    (
+        ablations.count_age_from_when_an_answer_came,
+        "no older than its age says",
+        {**NO_MEMBERS, "clients": 12},
+    ),
 ]
 SEEDS_MAX = 40
 

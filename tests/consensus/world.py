@@ -124,7 +124,13 @@ class World:
         self.trail = Trail(lambda: self.schedule.now, tell)
         self.trace = 0
         self.by_name: dict[str, Host] = {}
-        self.laws = Laws(self.trail, self.figures, self.by_name, watching=plan.watching)
+        self.laws = Laws(
+            self.trail,
+            self.figures,
+            self.by_name,
+            watching=plan.watching,
+            now=lambda: self.schedule.now,
+        )
         self.network = Network(self.schedule, self.seed, self._carried)
         self.timers = Timers()
         self.hosts = [self._host(name, folder) for name in NAMES[: plan.voters + plan.spares]]
