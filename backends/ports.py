@@ -241,23 +241,27 @@ class NodeExecutor(Protocol):
             Unreachable, Refused, TimedOut, CommandFailed: while iterating.
         """
 
-    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+    async def look(
+        self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool = False
+    ) -> Look:
         """Run a script that only looks, beside whatever runs on the node; no attempt, no epoch, no lock.
 
         Nothing is stored on the node, and the runner need not be there. A script that did not arrive whole
         is not run at all. After `timeout_s` nobody listens to it any more, and timeout(1), which every
         coreutils and busybox has, kills it on the node within two seconds; what it put into the background
         in a session of its own is not found by that. May be run again when the connection is lost, so it
-        must be harmless to repeat.
+        must be harmless to repeat, unless `once` is set.
 
         Args:
             script: For /bin/sh, with the environment of a step but for the HAMGR_ variables of an attempt.
             timeout_s: For all of it, connecting included.
             output_bytes_max: At least `LOOK_TAIL_BYTES`; more than that is left out (see `Look`).
+            once: Once it was sent it is never sent again; who may have run it is then told by `TimedOut`.
 
         Raises:
-            Unreachable, Refused, TimedOut (it looked too long, or its answer was lost), CommandFailed (the
-            script is too long, or what answers runs no scripts).
+            Unreachable, Refused: It was not run.
+            TimedOut: It looked too long, or its answer was lost.
+            CommandFailed: The script is too long, or what answers runs no scripts.
         """
 
     async def close(self) -> None:

@@ -154,7 +154,15 @@ class MemoryExecutor:
             if not chunk.data:
                 await asyncio.sleep(_POLL_S)
 
-    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+    async def look(
+        self,
+        host: Host,
+        script: bytes,
+        *,
+        timeout_s: float,
+        output_bytes_max: int,
+        once: bool = False,  # noqa: ARG002 - what is lost here is never sent again
+    ) -> Look:
         if len(script) > SCRIPT_BYTES_MAX:
             raise CommandFailed(host.name, f"the script exceeds {SCRIPT_BYTES_MAX} bytes; it was not sent")
         node, fault = await self._enter(host, "look")

@@ -65,9 +65,11 @@ class DeferredSSHExecutor:
         async for chunk in (await self._made()).follow(host, key, offset=offset):
             yield chunk
 
-    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+    async def look(
+        self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool = False
+    ) -> Look:
         return await (await self._made()).look(
-            host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max
+            host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max, once=once
         )
 
     async def close(self) -> None:

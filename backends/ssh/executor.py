@@ -22,7 +22,7 @@ from backends.runner.script import run_words
 from backends.ssh.calls import OUTPUT_BYTES_MARGIN, Calls
 from backends.ssh.connections import Connections, Lane
 from backends.ssh.follow import follow
-from backends.ssh.looks import look
+from backends.ssh.looks import Looks
 from backends.ssh.sessions import (
     Finished,
     OutputTooLongError,
@@ -52,6 +52,7 @@ class SSHExecutor:
         self._settings = settings
         self._connections = Connections(settings, random)
         self._calls = Calls(settings, self._connections, random)
+        self._looks = Looks(self._calls, self._connections)
 
     async def probe(self, host: Host, *, timeout_s: float) -> ProbeReport:
         deadline = asyncio.get_running_loop().time() + timeout_s
@@ -119,16 +120,13 @@ class SSHExecutor:
         async for chunk in follow(self._calls, self._connections, self._settings, host, key, offset=offset):
             yield chunk
 
-    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+    async def look(
+        self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool = False
+    ) -> Look:
         if len(script) > SCRIPT_BYTES_MAX:
             raise CommandFailed(host.name, f"the script exceeds {SCRIPT_BYTES_MAX} bytes; it was not sent")
-        return await look(
-            self._calls,
-            self._connections,
-            host,
-            script,
-            timeout_s=timeout_s,
-            output_bytes_max=output_bytes_max,
+        return await self._looks.look(
+            host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max, once=once
         )
 
     async def close(self) -> None:

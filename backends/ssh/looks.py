@@ -1,16 +1,24 @@
-"""A look at a node: a script that changes nothing, on a session of its own, bounded in output and time.
+"""Looks at nodes: scripts outside of any attempt, bounded in output and time, on a session that is kept.
 
-1. The script travels on standard input inside of braces, so that a shell that got only a part of it runs
-   none of it, and with an empty standard input of its own.
-2. What the login prints first is not the script's: its output begins behind a mark that nobody could know.
+A session for each look costs the node's sshd a process and a login shell, and both sides some ten packets; so
+one stays open on a connection and serves one look after the other.
+
+1. On the node a shell reads orders from its standard input. Each is whole or nothing: the script travels in a
+   here-document, inside of braces, so that a shell that got only a part of it runs none of it. It is run by a
+   shell of its own, with an empty standard input, and leaves nothing behind in the one that reads on.
+2. What the login prints first is not the script's: its output stands between two marks that nobody could
+   know before. Of what a process that was left in the background prints later, nothing else keeps it apart.
 3. Output is read to its end, so that its last line is known, and kept only in part. Beyond `READ_BYTES_MAX`
    the session is closed; the script then fails to write, or timeout(1) ends it.
+4. A session that was left in the middle of a look, or that speaks unasked, is closed and never used again.
 """
 
 import asyncio
 import contextlib
 import math
+import re
 import secrets
+from collections.abc import Callable
 
 import asyncssh
 
@@ -25,13 +33,19 @@ READ_BYTES_MAX = 8 * 1024 * 1024
 KILL_GRACE_S = 1
 """How much later than we the node gives up."""
 COMMAND = (
-    'exec sh -c \'root=${HAMGR_ROOT:-}; cd "${root:-/}" || exit 74; umask 022; printf "%s\\n" "$2"; bound=;'
-    ' if command -v timeout >/dev/null 2>&1; then bound="timeout -s KILL $1"; fi;'
+    'exec sh -c \'root=${HAMGR_ROOT:-}; cd "${root:-/}" || exit 74; umask 022;'
     ' exec env -i HAMGR_ROOT="$root" HAMGR_STATE="${root%/}/var/lib/hamgr" LC_ALL=C.UTF-8 HOME="${HOME:-/}"'
-    ' PATH="${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}" $bound sh -s 2>&1\' look'
+    ' PATH="${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}" sh -s\' look'
 )
-"""Fixed text; the seconds and the mark follow as plain words. The environment is that of a step."""
+"""Fixed text. The environment is that of a step."""
+FIRST_ORDER = b"""\
+bound() { shift; "$@"; }
+if command -v timeout >/dev/null 2>&1; then bound() { timeout -s KILL "$@"; }; fi
+"""
+_ORDER = b"printf '%%s\\n' %(mark)b; bound %(seconds)d sh -s <<'%(mark)b' 2>&1\n%(script)b%(mark)b\n"
+_ORDER_END = b"printf '\\n%%s %%s\\n' %(mark)b $?\n"
 _MARK_BYTES = 16
+_END_BYTES_MAX = 2 * _MARK_BYTES + len("\n 255\n")
 
 
 class _Output:
@@ -58,42 +72,105 @@ class _Output:
         return bytes(self._head + self._tail)
 
 
-class _Session(Receiver):
-    """Receives from one look."""
+class _Look:
+    """One look and what came for it so far.
 
-    def __init__(self, mark: bytes, output_bytes_max: int) -> None:
-        super().__init__()
+    Attributes:
+        begun: Its first mark has come: the script was there, whole or not.
+        exit_code: Behind its second mark.
+    """
+
+    def __init__(self, output_bytes_max: int) -> None:
+        self.mark = secrets.token_hex(_MARK_BYTES).encode()
         self.over = asyncio.Event()
         self.output = _Output(output_bytes_max)
-        self.marked = False
+        self.begun = False
         self.too_long = False
-        self.exit_status: int | None = None
-        self._mark = mark
+        self.exit_code: int | None = None
+        self._end = re.compile(rb"\n%b ([0-9]{1,3})\n\Z" % self.mark)
+        self._held = b""
+
+    def order(self, script: bytes, timeout_s: float) -> bytes:
+        """Return what has the node look; `timeout_s` is what is left."""
+        seconds = math.ceil(max(timeout_s, 0.0)) + KILL_GRACE_S
+        return (_ORDER + _ORDER_END) % {
+            b"mark": self.mark,
+            b"seconds": seconds,
+            b"script": enclosed(script),
+        }
+
+    def take(self, data: bytes) -> None:
+        """Take a part of what came; the end of it is held back until it is known not to be the last mark."""
+        data = self._held + data
+        if not self.begun:
+            noise, mark, after = data.partition(self.mark + b"\n")
+            self.begun = bool(mark)
+            if not self.begun:
+                self._held = data
+                self.too_long = len(noise) > NOISE_BYTES_MAX
+                return
+            data = after
+        end = self._end.search(data, max(0, len(data) - _END_BYTES_MAX))
+        if end is not None:
+            self.exit_code = int(end[1])
+            self.output.add(data[: end.start()])
+            self.over.set()
+            return
+        kept = max(0, len(data) - _END_BYTES_MAX)
+        self.output.add(data[:kept])
+        self._held = data[kept:]
+        self.too_long = self.output.bytes > READ_BYTES_MAX
+
+    def lost(self) -> None:
+        """Nothing more will come."""
+        if self.begun and self.too_long:
+            self.output.add(self._held)
+        self.over.set()
+
+
+class _Session(Receiver):
+    """The shell on one node that reads orders; serves one look at a time."""
+
+    def __init__(self, on_end: "Callable[[_Session], None]") -> None:
+        super().__init__()
+        self.look: _Look | None = None
+        self.used = False
+        self.status: int | None = None
+        """Of what the login ran, which should not end."""
+        self._on_end = on_end
         self._noise = bytearray()
 
     def output_received(self, data: bytes) -> None:
-        if not self.marked:
-            self._noise += data
-            before, mark, data = bytes(self._noise).partition(self._mark)
-            self.marked = bool(mark)
-            if not self.marked:
-                self._stop_if(len(before) > NOISE_BYTES_MAX)
-                return
-        self.output.add(data)
-        self._stop_if(self.output.bytes > READ_BYTES_MAX)
-
-    def _stop_if(self, too_long: bool) -> None:  # noqa: FBT001, RUF100 (read as a sentence where it is called)
-        if too_long:
-            self.too_long = True
-            self.abort()
-            self.over.set()
+        if self.look is not None:
+            self.look.take(data)
+            if self.look.too_long:
+                self.abort()
+                self.look.lost()
+        elif self.used or len(self._noise) > NOISE_BYTES_MAX:
+            self.abort()  # it speaks unasked
+        else:
+            self._noise += data  # a login that talks first
 
     def exit_status_received(self, status: int) -> None:
-        self.exit_status = status
+        self.status = status
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncssh's signature; the status tells)
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncssh's signature; the end tells)
         self.ended = True
-        self.over.set()
+        self._on_end(self)
+        if self.look is not None:
+            self.look.lost()
+
+    def begin(self, look: _Look, script: bytes, timeout_s: float) -> None:
+        """Send an order; `look.over` tells its end."""
+        first = b"" if self.used else FIRST_ORDER
+        self.look, self.used = look, True
+        look.take(bytes(self._noise))
+        self._noise.clear()
+        if self.ended or self.channel is None:
+            look.lost()
+            return
+        with contextlib.suppress(BrokenPipeError):  # closed already; its end follows
+            self.channel.write(first + look.order(script, timeout_s))
 
 
 def enclosed(script: bytes) -> bytes:
@@ -101,69 +178,99 @@ def enclosed(script: bytes) -> bytes:
     return b"{\n%b\n} </dev/null\n" % script
 
 
-async def look(
-    calls: Calls,
-    connections: Connections,
-    host: Host,
-    script: bytes,
-    *,
-    timeout_s: float,
-    output_bytes_max: int,
-) -> Look:
-    """Do what `NodeExecutor.look` promises, for a script that is not too long."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    course = calls.course(host, deadline=deadline, again="look again")
-    while True:
+class Looks:
+    """Looks at nodes, over kept sessions."""
+
+    def __init__(self, calls: Calls, connections: Connections) -> None:
+        self._calls = calls
+        self._connections = connections
+        self._sessions: dict[asyncssh.SSHClientConnection, _Session] = {}
+
+    async def look(
+        self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool
+    ) -> Look:
+        """Do what `NodeExecutor.look` promises, for a script that is not too long."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        course = self._calls.course(host, deadline=deadline, again="look again")
+        while True:
+            try:
+                async with self._connections.lease(host, Lane.LOOK, deadline=course.open_by) as connection:
+                    session = await self._session(connection, deadline)
+                    look = _Look(output_bytes_max)
+                    await self._ask(connection, session, look, script, deadline)
+            except TimeoutError as failure:
+                raise TimedOut(host.name, f"had not looked in {timeout_s:g} s") from failure
+            except SessionLostError as failure:
+                if once:
+                    raise TimedOut(host.name, f"did not answer ({failure}); it may have run") from failure
+                await course.pause(failure)
+            except (SessionNotOpenedError, Unreachable, Refused) as failure:
+                await course.pause(failure)
+            else:
+                return _seen(host, look)
+
+    async def _session(self, connection: asyncssh.SSHClientConnection, deadline: float) -> _Session:
+        """Return the connection's session, opened when there is none; one look has it at a time.
+
+        Raises:
+            SessionNotOpenedError: Nothing was sent.
+        """
+        session = self._sessions.get(connection)
+        if session is not None and not session.ended:
+            return session
+        session = _Session(lambda ended: self._forget(connection, ended))
         try:
-            async with connections.lease(host, Lane.LOOK, deadline=course.open_by) as connection:
-                session = await _looked(connection, host, script, deadline, timeout_s, output_bytes_max)
-                return _seen(host, session)
-        except (SessionLostError, SessionNotOpenedError, Unreachable, Refused) as failure:
-            await course.pause(failure)
-
-
-async def _looked(
-    connection: asyncssh.SSHClientConnection,
-    host: Host,
-    script: bytes,
-    deadline: float,
-    timeout_s: float,
-    output_bytes_max: int,
-) -> _Session:
-    """Send the script and return its session when it is over.
-
-    Raises:
-        SessionNotOpenedError, SessionLostError, TimedOut.
-    """
-    mark = secrets.token_hex(_MARK_BYTES)
-    session = _Session(mark.encode() + b"\n", output_bytes_max)
-    left_s = deadline - asyncio.get_running_loop().time()
-    command = f"{COMMAND} {math.ceil(max(left_s, 0.0)) + KILL_GRACE_S} {mark}"
-    try:
-        async with asyncio.timeout_at(deadline):
-            channel = await open_session(connection, command, session)
-            with contextlib.suppress(BrokenPipeError):  # closed already; its end says why
-                channel.write(enclosed(script))
-                channel.write_eof()
-            await session.over.wait()
-    except TimeoutError as failure:
-        if session.channel is None:
+            async with asyncio.timeout_at(deadline):
+                await open_session(connection, COMMAND, session)
+        except TimeoutError as failure:
             connection.abort()
             raise SessionNotOpenedError("it opened no session in time") from failure
-        raise TimedOut(host.name, f"had not looked in {timeout_s:g} s") from failure
-    finally:
-        session.abort()
-    if session.exit_status is None and not session.too_long:
-        raise SessionLostError("the connection was lost")
-    return session
+        except SessionLostError as failure:
+            raise SessionNotOpenedError(str(failure)) from failure
+        if not session.ended:
+            self._sessions[connection] = session
+        return session
+
+    async def _ask(
+        self,
+        connection: asyncssh.SSHClientConnection,
+        session: _Session,
+        look: _Look,
+        script: bytes,
+        deadline: float,
+    ) -> None:
+        """Have a session look.
+
+        Raises:
+            TimeoutError: It looked too long.
+            SessionLostError: It may have looked.
+        """
+        first = not session.used
+        try:
+            session.begin(look, script, deadline - asyncio.get_running_loop().time())
+            async with asyncio.timeout_at(deadline):
+                await look.over.wait()
+        finally:
+            session.look = None
+            if look.exit_code is None:
+                self._forget(connection, session)
+                session.abort()
+        ran_nothing = first and not look.begun and session.status is not None
+        if look.exit_code is None and not look.too_long and not ran_nothing:
+            raise SessionLostError("the connection was lost")
+
+    def _forget(self, connection: asyncssh.SSHClientConnection, session: _Session) -> None:
+        if self._sessions.get(connection) is session:
+            del self._sessions[connection]
 
 
-def _seen(host: Host, session: _Session) -> Look:
-    if not session.marked:
+def _seen(host: Host, look: _Look) -> Look:
+    if not look.begun:
         raise CommandFailed(
             host.name, "did not run the script; is its login shell a POSIX sh, and what do its scripts print?"
         )
-    output = session.output
-    # What was cut off may have sent a status in the same moment; it is not one that the script chose.
-    code = None if session.too_long else session.exit_status
-    return Look(exit_code=code, output=output.text(), truncated=output.truncated or session.too_long)
+    return Look(
+        exit_code=look.exit_code,
+        output=look.output.text(),
+        truncated=look.output.truncated or look.too_long,
+    )

@@ -146,12 +146,16 @@ class GuardedExecutor:
                         offset=max(offset, place - len(data)), data=data[skipped:], complete=chunk.complete
                     )
 
-    async def look(self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int) -> Look:
+    async def look(
+        self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool = False
+    ) -> Look:
         """As the port says, unmasked: it is for a job that no state has, so its caller knows the secrets.
 
         `jobs.lookout` masks, and has to see where: what a line with a secret replaces is secret as well.
         """
-        return await self._executor.look(host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max)
+        return await self._executor.look(
+            host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max, once=once
+        )
 
     async def close(self) -> None:
         await self._executor.close()

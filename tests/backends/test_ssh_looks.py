@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -100,6 +102,46 @@ async def test_a_login_that_prints_without_end_is_given_up(
 async def test_a_look_needs_no_runner_on_the_node(node: SandboxWorld) -> None:
     await look(node, "true")
     assert not (node.root / "var/lib/hamgr").exists()
+
+
+async def test_one_shell_serves_look_after_look_and_none_leaves_anything_to_the_next(
+    node: SandboxWorld,
+) -> None:
+    loop = "cut -d' ' -f4 /proc/$PPID/stat"  # the parent of timeout(1)
+    first = await look(node, f"{loop}; cd /; x=1; umask 077; exec 3</dev/null; trap 'echo late' EXIT")
+    second = await look(node, f'{loop}; pwd; echo "${{x-unset}}"; umask')
+    assert second.output.splitlines()[0] == first.output.splitlines()[0]
+    assert second.output.decode().splitlines()[1:] == [str(node.root), "unset", "0022"]
+
+
+@pytest.mark.parametrize(
+    "script", ["}", "{", ")", "'", 'echo "', "cat <<E", "exit 7", "kill -9 $$", "echo a\0b", "exec 1>&-"]
+)
+async def test_whatever_a_script_is_the_next_look_sees(node: SandboxWorld, script: str) -> None:
+    await look(node, script)
+    assert await look(node, "echo well; exit 4") == Look(exit_code=4, output=b"well\n")
+
+
+async def test_what_is_left_behind_holds_up_no_look_and_ends_no_other(node: SandboxWorld) -> None:
+    seen = await look(node, "(sleep 0.3; echo late) & echo now")
+    assert seen.output == b"now\n"
+    await asyncio.sleep(0.6)  # until it has spoken while nobody asked
+    assert (await look(node, "echo next")).output == b"next\n"
+
+
+async def test_a_shell_that_died_between_two_looks_is_replaced(node: SandboxWorld) -> None:
+    loop = await look(node, "cut -d' ' -f4 /proc/$PPID/stat")
+    os.kill(int(loop.output), signal.SIGKILL)
+    assert (await look(node, "echo again")).output == b"again\n"
+
+
+async def test_what_is_to_run_once_is_never_sent_again_when_its_answer_is_lost(node: SandboxWorld) -> None:
+    script = b"echo ran >>\"$HAMGR_ROOT/tmp/count\"; kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 5"
+    for _ in range(2):  # on a new session, and on one that was kept
+        await look(node, "true")
+        with pytest.raises(TimedOut, match="may have run"):
+            await node.executor.look(node.host, script, timeout_s=20, output_bytes_max=4096, once=True)
+    assert (node.root / "tmp/count").read_text() == "ran\nran\n"
 
 
 def _sleepers(node: SandboxWorld) -> list[int]:
