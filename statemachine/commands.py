@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from statemachine.audit_commands import RecordExec
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.rollout import Rollout
@@ -376,4 +377,5 @@ Command: TypeAlias = (
     | ClaimTask
     | StartAttempt
     | FinishAttempt
+    | RecordExec
 )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from statemachine import codec, configuration, requests, words
+from statemachine.audit_commands import RecordExec
 from statemachine.commands import (
     AddNode,
     ApprovePlan,
@@ -45,7 +46,7 @@ from statemachine.commands import (
 )
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.jobs import approvals, control, payments, replacing, schedules, submission, tasks
+from statemachine.jobs import approvals, audit, control, payments, replacing, schedules, submission, tasks
 from statemachine.model import Node, State
 from statemachine.nodes import inventory, maintenance
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
@@ -172,6 +173,8 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return _then_settle(draft, tasks.start_attempt(draft, command))
         case FinishAttempt():
             return _then_settle(draft, tasks.finish_attempt(draft, command))
+        case RecordExec():
+            return audit.record_exec(draft, command)
         case _:
             assert_never(command)
 

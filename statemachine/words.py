@@ -24,6 +24,8 @@ SHORT_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,22}[a-z0-9])?\Z")
 """Roles, components and steps; short, because they are parts of file names on the nodes."""
 LABEL_KEY = re.compile(r"[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?\Z")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?\Z")
+EXEC_CHARS_MAX = 1_024
+"""What the log keeps of a command that somebody ran on nodes."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 

@@ -1,1 +1,1 @@
-"""Rules for walking many machines: waves, what holds a job, what blocks a task, and what is owed afterwards."""
+"""Rules for walking many machines: waves, what holds a job or blocks a task, and what is owed afterwards."""
