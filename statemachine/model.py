@@ -132,6 +132,7 @@ class Node:
         job: The lock: the job whose task is at work on the node; empty when it is free.
         bundle: What the node was last configured with, whole or in part.
         last_good: The bundle that last passed verify; a failed upgrade returns to it.
+        last_request: The request's layer of variables, as it was then.
         returns_to: The status that a failed upgrade gives back.
         variables: The node's own layer of variables.
         error: Why the last operation failed; empty after one that did not.
@@ -164,6 +165,7 @@ class Node:
     history: tuple[Transition, ...] = ()
     past: tuple[Transition, ...] = ()
     index: int = 0
+    last_request: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,8 @@ class Task:
         proving_since: When the first proof of this task began; the healthy deadline counts from it.
         notified: Handlers that are to run at the end of their component's verb, as `component/handler`.
         kind: What is done on this node, where that is not what the job is.
+        variables: The request's layer of variables on this node, where that is not the job's.
+        variables_before: The one with which `bundle_before` was proven; a revert brings it back too.
     """
 
     node: NodeName
@@ -237,6 +241,8 @@ class Task:
     proving_since: float = 0.0
     notified: tuple[str, ...] = ()
     kind: JobKind | None = None
+    variables: Mapping[str, Value] | None = None
+    variables_before: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

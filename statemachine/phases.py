@@ -13,13 +13,13 @@ Where the strategy wants nodes to be healthy for a while, SOAK proves them once 
 A handler is a step that is owed only when a step before it has notified it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from statemachine.manifest import Manifest, RoleSpec, StepSpec
 from statemachine.model import Job, Node, State, Task
-from statemachine.words import Digest, JobKind, NodeName, Phase, Verb
+from statemachine.words import Digest, JobKind, NodeName, Phase, Value, Verb
 
 PROOFS = frozenset({Phase.VERIFY, Phase.SOAK, Phase.REVERIFY})
 """Phases that look and change nothing."""
@@ -94,6 +94,19 @@ def way(job: Job, kind: JobKind | None = None) -> tuple[Phase, ...]:
 def wanted_bundle(job: Job, task: Task | None) -> Digest:
     """Return the bundle that `job` is to bring a node to; empty where each node has its own."""
     return task.bundle if task is not None and task.bundle else job.bundle
+
+
+def request_of(job: Job, name: NodeName) -> Mapping[str, Value]:
+    """Return the request's layer of variables on the node `name`."""
+    task = job.tasks.get(name)
+    return job.variables if task is None or task.variables is None else task.variables
+
+
+def request_in(job: Job, node: Node, phase: Phase) -> Mapping[str, Value]:
+    """Return the request's layer in `phase`: what is put back is put back as it was asked for."""
+    if kind_of(job, node.name) is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
+        return node.last_request
+    return request_of(job, node.name)
 
 
 def role_of(job: Job, node: Node) -> str:

@@ -55,7 +55,7 @@ class BundleScripts:
         bundle = await self.bundle(due.step.bundle)
         subject, owner = state.nodes[node], state.jobs[job]
         role = phases.role_of(owner, subject)
-        layers = variables.layers(state, subject, due.step.bundle, role=role, job=owner)
+        layers = variables.layers(state, subject, due.step.bundle, role=role, job=owner, phase=due.step.phase)
         try:
             return compile_step(
                 bundle,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from hamgr.logs.masking import Mask
 from statemachine.model import Job, Node, State
 from statemachine.nodes import takeover, variables
-from statemachine.words import Digest, JobId, NodeName, Value
+from statemachine.words import Digest, JobId, NodeName, Phase, Value
 
 MASKS_MAX = 4096
 NOTHING = Mask(())
@@ -27,9 +27,11 @@ def secret_values(state: State, node: Node, job: Job | None) -> frozenset[str]:
             continue
         roles = {node.role, job.role} if job is not None else {node.role}
         for role in roles:
-            resolved = variables.resolve(variables.layers(state, node, digest, role=role, job=job))
-            for name in bundle.manifest.secrets:
-                found.update(_leaves(_at(resolved, name)))
+            for phase in (Phase.WORK, Phase.UNDO):
+                layers = variables.layers(state, node, digest, role=role, job=job, phase=phase)
+                resolved = variables.resolve(layers)
+                for name in bundle.manifest.secrets:
+                    found.update(_leaves(_at(resolved, name)))
     return frozenset(found)
 
 

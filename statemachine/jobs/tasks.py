@@ -96,6 +96,7 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
             phase=first,
             started_at=draft.at,
             bundle_before=node.last_good,
+            variables_before=node.last_request,
             proving_since=draft.at if first is Phase.VERIFY else 0.0,
         )
         draft.event("task.started", node.name, f"{kind} by {command.claimant}", job=job.id)
@@ -283,7 +284,8 @@ def _failed(draft: Draft, job: Job, task: Task, planned: PlannedStep, result: Re
     elif not stopping and (patience_s := _patience_s(draft, job, task)):
         _again(draft, job, task, delay_s=patience_s)
     else:
-        undo.fail_phase(draft, job, task, f"{planned.key} {describe(result)}")
+        late = "" if stopping else _too_late(draft, job, task)
+        undo.fail_phase(draft, job, task, late or f"{planned.key} {describe(result)}")
 
 
 def _patience_s(draft: Draft, job: Job, task: Task) -> float:

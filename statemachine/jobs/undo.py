@@ -39,12 +39,18 @@ def succeed(draft: Draft, job: Job, task: Task) -> None:
         node = _judge(draft, maintenance.lift(draft, node, "its load is back"), Health.VERIFIED, job)
     elif phases.kind_of(job, task.node) is JobKind.DECOMMISSION:
         node = draft.move(node.name, Trigger.REMOVED, job=job.id)
-        node = replace(node, bundle=Digest(""), last_good=Digest(""))
+        node = replace(node, bundle=Digest(""), last_good=Digest(""), last_request={})
         node = _judge(draft, node, Health.UNKNOWN, job)
     else:
         node = draft.move(node.name, Trigger.VERIFIED, job=job.id)
         bundle = phases.wanted_bundle(job, task)
-        node = replace(node, role=phases.role_of(job, node), bundle=bundle, last_good=bundle)
+        node = replace(
+            node,
+            role=phases.role_of(job, node),
+            bundle=bundle,
+            last_good=bundle,
+            last_request=phases.request_of(job, node.name),
+        )
         node = _judge(draft, node, Health.VERIFIED, job)
     if phases.kind_of(job, task.node) not in phases.KEEP_STATUS and node.name != job.replaces:
         node = debts.paid(draft, node, job)
@@ -86,7 +92,7 @@ def undone(draft: Draft, job: Job, task: Task) -> None:
     """End a failed task whose undo passed."""
     if phases.kind_of(job, task.node) is JobKind.COMMISSION:
         node = draft.move(task_node(draft, task).name, Trigger.CLEANED, job=job.id, reason=task.failure)
-        node = replace(node, bundle=Digest(""), last_good=Digest(""))
+        node = replace(node, bundle=Digest(""), last_good=Digest(""), last_request={})
     elif phases.kind_of(job, task.node) is JobKind.DRAIN:
         node = maintenance.give_up_drain(draft, task_node(draft, task), job)
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from statemachine import phases
 from statemachine.model import Job, Node, State
-from statemachine.words import Digest, Value
+from statemachine.words import Digest, Phase, Value
 
 
 def merged(base: Mapping[str, Value], layer: Mapping[str, Value]) -> dict[str, Value]:
@@ -26,9 +26,19 @@ def merged(base: Mapping[str, Value], layer: Mapping[str, Value]) -> dict[str, V
 
 
 def layers(
-    state: State, node: Node, bundle: Digest, *, role: str = "", job: Job | None = None
+    state: State,
+    node: Node,
+    bundle: Digest,
+    *,
+    role: str = "",
+    job: Job | None = None,
+    phase: Phase = Phase.WORK,
 ) -> tuple[tuple[str, Mapping[str, Value]], ...]:
-    """Return the layers that a node's variables are made of, lowest first, with their names."""
+    """Return the layers that a node's variables are made of, lowest first, with their names.
+
+    Args:
+        phase: The phase of `job`; what undoes an upgrade has the variables that the node had before.
+    """
     role = role or node.role
     found: list[tuple[str, Mapping[str, Value]]] = []
     stored = state.bundles.get(bundle)
@@ -39,7 +49,7 @@ def layers(
         found.append((f"role {role}", stored.manifest.roles[role].variables))
     found.append(("node", _own(state, node, job)))
     if job is not None:
-        found.append(("request", job.variables))
+        found.append(("request", phases.request_in(job, node, phase)))
     return tuple(found)
 
 

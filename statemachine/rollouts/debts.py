@@ -13,7 +13,7 @@ from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import ERROR_CHARS_MAX, Debt, Job, Node, State
 from statemachine.nodes.inventory import invalid
 from statemachine.outcomes import Rejected
-from statemachine.phases import wanted_bundle
+from statemachine.phases import request_of, wanted_bundle
 from statemachine.rollout import Rollout
 from statemachine.words import JobId, JobKind, JobState, NodeName, Offline, Presence, TaskState
 
@@ -49,7 +49,7 @@ def owe(draft: Draft, name: NodeName, job: Job) -> None:
         job=job.id,
         bundle=wanted_bundle(job, job.tasks.get(name)),
         since=draft.at,
-        variables=job.variables,
+        variables=request_of(job, name),
         rollout=Rollout(
             min_healthy_s=job.rollout.min_healthy_s,
             healthy_deadline_s=job.rollout.healthy_deadline_s,

@@ -98,7 +98,8 @@ class OrderSource:
 
     async def script(self, state: State, job: JobId, node: NodeName, due: StepDue) -> bytes:
         subject = state.nodes[node]
-        values = variables.resolve(variables.layers(state, subject, due.step.bundle, job=state.jobs[job]))
+        layers = variables.layers(state, subject, due.step.bundle, job=state.jobs[job], phase=due.step.phase)
+        values = variables.resolve(layers)
         if values.get(POISON) == due.step.component:
             raise CannotPrepare(f"{due.step.component} names a variable that the node has not")
         order = {

@@ -171,7 +171,7 @@ def _tasks(state: State) -> Iterator[str]:
             if task.node != name or task.attempt < 1 or task.cursor < 0:
                 yield f"{at}: stored wrongly: {task}"
             if task.state is TaskState.QUEUED and task != Task(
-                node=name, wave=task.wave, bundle=task.bundle, kind=task.kind
+                node=name, wave=task.wave, bundle=task.bundle, kind=task.kind, variables=task.variables
             ):
                 yield f"{at}: queued, and yet something was done: {task}"
             if task.state in TASK_ENDED and task.launched_at is not None:
