@@ -33,7 +33,10 @@ async def get_events(request: web.Request) -> web.StreamResponse:
         found = after(state, parse_cursor(text, state))
         page = found[:limit] if text else found[-limit:]
         following = page[-1] if page else None
-        cursor = f"{following.index}.{following.part}" if following else text or _mark(newest(state))
+        if following is not None:
+            cursor = f"{following.index}.{following.part}"
+        else:
+            cursor = text if text not in ("", "now") else _mark(newest(state))
         items = [views.event(event) for event in page]
         return web.json_response({"items": items, "next": cursor, "index": state.index})
     state = context_of(request).replica.state

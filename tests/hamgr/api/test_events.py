@@ -60,6 +60,8 @@ async def test_the_list_has_all_events_in_order_and_the_cursor_to_go_on(server: 
     assert [item["cursor"] for item in few["items"]] == cursors[-2:]
     _, none, _ = await server.call("GET", f"/v1/events?follow=0&since={page['next']}")
     assert (none["items"], none["next"]) == ([], page["next"])
+    _, now, _ = await server.call("GET", "/v1/events?follow=0&since=now")
+    assert (now["items"], now["next"]) == ([], page["next"]), "whoever goes on from there misses nothing"
 
 
 async def test_a_stream_sends_what_is_there_and_then_what_comes(server: Server) -> None:
