@@ -29,6 +29,7 @@ from hamgr.clock import SystemClock
 from hamgr.commands import EXIT_CONFIGURATION, fail, main
 from hamgr.config import Config, ConfigError
 from hamgr.ids import id_maker
+from hamgr.jobs.adhoc import Adhoc
 from hamgr.jobs.attempt import AttemptSettings
 from hamgr.jobs.logs import NodeLogs
 from hamgr.jobs.lookout import Lookout
@@ -116,6 +117,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         load_bundle=load_bundle,
         logs=NodeLogs(replica=replica, executor=executor, kept=keeper),
         lookout=Lookout(executor=executor, previews=BundlePreviews(scripts)),
+        adhoc=Adhoc(executor=executor),
         token=token,
         actors={one.sha256: one.actor for one in known},
         name=settings.name,

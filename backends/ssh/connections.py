@@ -2,7 +2,7 @@
 
 1. A lost connection is dropped at once; whoever needs the node next dials again.
 2. A connection serves a few commands of each kind at once, so that long ones never shut out the short
-   ones, and all together stay below sshd's MaxSessions (10).
+   ones, and all together never exceed sshd's MaxSessions (10).
 3. Idle connections are closed after a while, and earlier where there are too many.
 """
 
@@ -32,6 +32,7 @@ class Lane(Enum):
     FOLLOW = ("follow", 3)
     QUICK = ("quick", 2)
     LOOK = ("look", 1)
+    EXEC = ("exec", 1)
 
     @property
     def places(self) -> int:

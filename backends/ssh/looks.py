@@ -11,6 +11,7 @@ one stays open on a connection and serves one look after the other.
 3. Output is read to its end, so that its last line is known, and kept only in part. Beyond `READ_BYTES_MAX`
    the session is closed; the script then fails to write, or timeout(1) ends it.
 4. A session that was left in the middle of a look, or that speaks unasked, is closed and never used again.
+5. What may be run once only has a session of its own, so that one that takes long holds up no other look.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import math
 import re
 import secrets
 from collections.abc import Callable
+from typing import TypeAlias
 
 import asyncssh
 
@@ -70,6 +72,10 @@ class _Output:
 
     def text(self) -> bytes:
         return bytes(self._head + self._tail)
+
+
+_Place: TypeAlias = tuple[asyncssh.SSHClientConnection, Lane]
+"""Where a session is; it is the only one there, and serves one look at a time."""
 
 
 class _Look:
@@ -184,7 +190,7 @@ class Looks:
     def __init__(self, calls: Calls, connections: Connections) -> None:
         self._calls = calls
         self._connections = connections
-        self._sessions: dict[asyncssh.SSHClientConnection, _Session] = {}
+        self._sessions: dict[_Place, _Session] = {}
 
     async def look(
         self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool
@@ -192,12 +198,13 @@ class Looks:
         """Do what `NodeExecutor.look` promises, for a script that is not too long."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         course = self._calls.course(host, deadline=deadline, again="look again")
+        lane = Lane.EXEC if once else Lane.LOOK
         while True:
             try:
-                async with self._connections.lease(host, Lane.LOOK, deadline=course.open_by) as connection:
-                    session = await self._session(connection, deadline)
+                async with self._connections.lease(host, lane, deadline=course.open_by) as connection:
+                    session = await self._session((connection, lane), deadline)
                     look = _Look(output_bytes_max)
-                    await self._ask(connection, session, look, script, deadline)
+                    await self._ask((connection, lane), session, look, script, deadline)
             except TimeoutError as failure:
                 raise TimedOut(host.name, f"had not looked in {timeout_s:g} s") from failure
             except SessionLostError as failure:
@@ -209,31 +216,31 @@ class Looks:
             else:
                 return _seen(host, look)
 
-    async def _session(self, connection: asyncssh.SSHClientConnection, deadline: float) -> _Session:
-        """Return the connection's session, opened when there is none; one look has it at a time.
+    async def _session(self, place: _Place, deadline: float) -> _Session:
+        """Return the session of a place, opened when there is none.
 
         Raises:
             SessionNotOpenedError: Nothing was sent.
         """
-        session = self._sessions.get(connection)
+        session = self._sessions.get(place)
         if session is not None and not session.ended:
             return session
-        session = _Session(lambda ended: self._forget(connection, ended))
+        session = _Session(lambda ended: self._forget(place, ended))
         try:
             async with asyncio.timeout_at(deadline):
-                await open_session(connection, COMMAND, session)
+                await open_session(place[0], COMMAND, session)
         except TimeoutError as failure:
-            connection.abort()
+            place[0].abort()
             raise SessionNotOpenedError("it opened no session in time") from failure
         except SessionLostError as failure:
             raise SessionNotOpenedError(str(failure)) from failure
         if not session.ended:
-            self._sessions[connection] = session
+            self._sessions[place] = session
         return session
 
     async def _ask(
         self,
-        connection: asyncssh.SSHClientConnection,
+        place: _Place,
         session: _Session,
         look: _Look,
         script: bytes,
@@ -253,15 +260,15 @@ class Looks:
         finally:
             session.look = None
             if look.exit_code is None:
-                self._forget(connection, session)
+                self._forget(place, session)
                 session.abort()
         ran_nothing = first and not look.begun and session.status is not None
         if look.exit_code is None and not look.too_long and not ran_nothing:
             raise SessionLostError("the connection was lost")
 
-    def _forget(self, connection: asyncssh.SSHClientConnection, session: _Session) -> None:
-        if self._sessions.get(connection) is session:
-            del self._sessions[connection]
+    def _forget(self, place: _Place, session: _Session) -> None:
+        if self._sessions.get(place) is session:
+            del self._sessions[place]
 
 
 def _seen(host: Host, look: _Look) -> Look:

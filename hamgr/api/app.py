@@ -6,6 +6,7 @@ from hamgr.api import peers, sse
 from hamgr.api.context import CONTEXT, ApiContext
 from hamgr.api.middleware import Handler, add_headers, answer_problems
 from hamgr.api.routes import (
+    adhoc,
     config,
     events,
     health,
@@ -64,6 +65,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/plans/{plan}:approve", plans.approve_plan),
     ("POST", "/v1/plans/{plan}:apply", plans.apply_plan),
     ("GET", "/v1/plans/{plan}", plans.get_plan),
+    ("POST", "/v1/exec", adhoc.run_command),
     ("GET", "/v1/bundles", config.list_bundles),
     ("POST", "/v1/bundles", config.push_bundle),
     ("GET", "/v1/bundles/{digest}", config.get_bundle),

@@ -9,13 +9,14 @@ from aiohttp import web
 
 from hamgr.bundles import LoadedBundle
 from hamgr.clock import Clock
+from hamgr.jobs.adhoc import Ran
 from hamgr.jobs.sights import NodeSeen
 from hamgr.logs.asking import LogLine, LogQuery
 from hamgr.logs.figures import LogFigures
 from hamgr.logs.pieces import Attempt
 from hamgr.raft.port import Membership, Replica
 from statemachine.model import Job, State
-from statemachine.words import Digest, JobId
+from statemachine.words import Digest, JobId, NodeName
 
 
 class Blobs(Protocol):
@@ -45,6 +46,21 @@ class JobLogs(Protocol):
 
     async def stored(self, wanted: Sequence[Attempt]) -> bytes:
         """Return the records that this replica has of `wanted`, one after the other."""
+
+
+class Commands(Protocol):
+    """Runs one command on many nodes, outside of any job; see `jobs.adhoc`."""
+
+    def run(
+        self,
+        state: State,
+        nodes: Sequence[NodeName],
+        script: bytes,
+        *,
+        timeout_s: float,
+        output_bytes_max: int,
+        at_once: int,
+    ) -> AsyncIterator[Ran]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +111,7 @@ class ApiContext:
     load_bundle: Callable[[bytes], LoadedBundle]
     logs: JobLogs
     lookout: Looks
+    adhoc: Commands
     token: str = field(repr=False)
     actors: Mapping[bytes, str] = field(repr=False)
     name: str

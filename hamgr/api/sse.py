@@ -52,6 +52,17 @@ class Stream:
             raise ReaderGone("the reader is too slow") from error
 
 
+def check_room(request: web.Request) -> None:
+    """Refuse a request that would open one stream too many.
+
+    Raises:
+        Problem: `too-many-streams`.
+    """
+    streams = request.app[STREAMS]
+    if len(streams) >= context_of(request).limits.streams_max:
+        raise Problem("too-many-streams", f"{len(streams)} streams are open on this replica; try another one")
+
+
 @contextlib.asynccontextmanager
 async def opened(request: web.Request) -> AsyncIterator[Stream]:
     """Answer `request` with a stream for as long as the context is open.
@@ -59,9 +70,8 @@ async def opened(request: web.Request) -> AsyncIterator[Stream]:
     Raises:
         Problem: `too-many-streams`; nothing was sent.
     """
+    check_room(request)
     streams = request.app[STREAMS]
-    if len(streams) >= context_of(request).limits.streams_max:
-        raise Problem("too-many-streams", f"{len(streams)} streams are open on this replica; try another one")
     task = asyncio.current_task()
     if task is None:
         raise AssertionError("a handler runs in a task")

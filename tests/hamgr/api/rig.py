@@ -9,16 +9,19 @@ import tarfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 
 from backends.blobs import BlobStore
+from backends.ports import BackendError, Host, Look, NodeExecutor
 from hamgr import api
 from hamgr.bundles import load
+from hamgr.jobs.adhoc import Adhoc
 from hamgr.jobs.sights import NodeSeen, Seen, Verdict
 from hamgr.logs.asking import Cursor, LogQuery
 from hamgr.logs.figures import LogFigures
+from hamgr.logs.masking import Mask
 from hamgr.logs.pieces import Attempt
 from hamgr.raft.figures import Figures
 from hamgr.raft.port import Leadership, Membership, NoLeader, NotCommitted, OutcomeUnknown, Peer, Replica
@@ -204,12 +207,33 @@ class FakeLookout:
         return NodeSeen(node=name, steps=tuple(steps), error=error)
 
 
+class FakeNodes:
+    """Nodes that answer a command as a test wants; all are well and say who they are."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Look | BackendError] = {}
+        self.asked: list[tuple[str, bytes, bool]] = []
+        self.hold: asyncio.Event | None = None
+
+    async def look(
+        self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool = False
+    ) -> Look:
+        self.asked.append((host.name, script, once))
+        answer = self.answers.get(host.name) or Look(exit_code=0, output=f"I am {host.name}\n".encode())
+        if self.hold is not None and host.name not in self.answers:
+            await self.hold.wait()
+        if isinstance(answer, BackendError):
+            raise answer
+        return answer
+
+
 @dataclass
 class Server:
     url: str
     replica: LocalReplica
     logs: FakeLogs
     lookout: FakeLookout
+    nodes: FakeNodes
     blobs: BlobStore
     session: aiohttp.ClientSession
 
@@ -235,6 +259,7 @@ def context(
     *,
     members: Membership | None = None,
     lookout: FakeLookout | None = None,
+    nodes: FakeNodes | None = None,
     **more: Any,
 ) -> api.ApiContext:
     numbers = itertools.count(1)
@@ -245,6 +270,7 @@ def context(
         load_bundle=load,
         logs=logs,
         lookout=lookout or FakeLookout(),
+        adhoc=Adhoc(executor=cast("NodeExecutor", nodes or FakeNodes())),
         token=TOKEN,
         actors={hashlib.sha256(text.encode()).digest(): actor for actor, text in TOKENS.items()},
         name=replica.name,
@@ -264,16 +290,16 @@ async def serving(
     limits: api.Limits | None = None,
     prepare: Callable[[LocalReplica], None] = lambda replica: None,
 ) -> AsyncIterator[Server]:
-    replica, logs, lookout = LocalReplica(cluster, name), FakeLogs(), FakeLookout()
+    replica, logs, lookout, nodes = LocalReplica(cluster, name), FakeLogs(), FakeLookout(), FakeNodes()
     prepare(replica)
     blobs = BlobStore(path / name)
-    app = api.build_app(context(replica, blobs, logs, limits or api.Limits(), lookout=lookout))
+    app = api.build_app(context(replica, blobs, logs, limits or api.Limits(), lookout=lookout, nodes=nodes))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (
         api.serving(app, "127.0.0.1:0") as url,
         aiohttp.ClientSession(headers=headers) as session,
     ):
-        yield Server(url, replica, logs, lookout, blobs, session)
+        yield Server(url, replica, logs, lookout, nodes, blobs, session)
 
 
 def link(*servers: Server) -> None:
@@ -364,3 +390,7 @@ def archive(files: dict[str, str] | None = None) -> bytes:
 def event(index: int, message: str) -> Event:
     """Return an event as the state keeps them."""
     return Event(index=index, part=0, at=NOW, kind="test", subject="s", message=message)
+
+
+def mask(*secrets: str) -> Mask:
+    return Mask(secrets)
