@@ -19,6 +19,7 @@ COMMANDS = {
     "node": ("cli.commands.node:node", "Nodes: ls, show, add, edit, commission, upgrade, verify, ..."),
     "discover": ("cli.commands.discover:discover", "Find machines at addresses."),
     "job": ("cli.commands.job:job", "Jobs: ls, show, watch, log, wait, cancel, pause, promote, revert, ..."),
+    "exec": ("cli.commands.exec:exec_", "Run one command on many nodes, now."),
     "plan": ("cli.commands.plan:plan", "Plans: what would change where; begun, or approved, by its hash."),
     "apply": ("cli.commands.plan:apply", "Begin exactly what was planned."),
     "schedule": ("cli.commands.schedule:schedule", "Jobs that are asked for again and again."),

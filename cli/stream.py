@@ -7,6 +7,7 @@ that a silent stream lives: a server that says nothing for `SILENCE_S` is taken 
 import http.client
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,13 +62,64 @@ def follow(client: Client, path: str, query: dict[str, str], *, last_id: str = "
         time.sleep(ROUND_PAUSE_S)
 
 
-def _read(client: Client, server: str, path: str, query: dict[str, str], last_id: str) -> Iterator[Message]:
+def once(client: Client, path: str, body: dict[str, Any]) -> Iterator[Message]:
+    """Send `body` and yield the events of the stream that answers; one that was cut is not taken up again.
+
+    Every try bears the same key, and a server that begins has it taken: what was begun is begun once.
+
+    Raises:
+        ApiError: It was refused.
+        CliError: `UNREACHABLE`: nobody has begun. `TIMEOUT`: it was begun, and nobody knows its end.
+    """
+    key, lost = uuid.uuid4().hex, False
+    deadline = time.monotonic() + client.timeout_s
+    while True:
+        for server in client.candidates():
+            begun = False
+            try:
+                for message in _read(client, server, path, {}, "", body=body, key=key):
+                    begun = True
+                    yield message
+                    if message.kind == "end":
+                        return
+                why = CliError(Exit.TIMEOUT, "the stream was cut")
+            except ApiError as error:
+                if lost and error.problem_code == "request-reused":
+                    raise CliError(Exit.TIMEOUT, "it was begun, and its answers were lost") from error
+                if not error.retryable:
+                    raise
+                why = error
+            except (OSError, http.client.HTTPException) as error:
+                why = CliError(Exit.TIMEOUT, reason_of(error))
+                lost = True
+            if begun:
+                raise CliError(Exit.TIMEOUT, f"{server} was lost: {why.message}")
+            client.passed_over(server, why)
+        if time.monotonic() > deadline:
+            raise CliError(Exit.UNREACHABLE, "no server answered", hint="name running replicas with --server")
+        time.sleep(ROUND_PAUSE_S)
+
+
+def _read(
+    client: Client,
+    server: str,
+    path: str,
+    query: dict[str, str],
+    last_id: str,
+    *,
+    body: dict[str, Any] | None = None,
+    key: str = "",
+) -> Iterator[Message]:
     connection = client.connect(server, TRY_TIMEOUT_S)
     headers = {"Authorization": f"Bearer {client.token}", "Accept": "text/event-stream"}
     if last_id:
         headers["Last-Event-ID"] = last_id
     try:
-        connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=headers)
+        if body is None:
+            connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=headers)
+        else:
+            headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
+            connection.request("POST", path, body=json.dumps(body).encode(), headers=headers)
         response = connection.getresponse()
         client.learn(server, {key.lower(): value for key, value in response.getheaders()})
         if response.status != 200:

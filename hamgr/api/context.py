@@ -1,7 +1,7 @@
 """What the API is given: its collaborators and its limits; it makes none of them itself."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -60,7 +60,7 @@ class Commands(Protocol):
         timeout_s: float,
         output_bytes_max: int,
         at_once: int,
-    ) -> AsyncIterator[Ran]: ...
+    ) -> AsyncGenerator[Ran]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
 from backends.ports import LOOK_TAIL_BYTES, BackendError, Look, NodeExecutor, TimedOut
@@ -62,7 +62,7 @@ class Adhoc:
         timeout_s: float,
         output_bytes_max: int,
         at_once: int,
-    ) -> AsyncIterator[Ran]:
+    ) -> AsyncGenerator[Ran]:
         """Yield what became of `script` on each node, as they end.
 
         Whoever stops listening has nothing more begun; what runs goes on until its end or `timeout_s`.

@@ -5,7 +5,10 @@
    the nodes that it did not tell of, nobody knows.
 """
 
+import asyncio
+import contextlib
 import secrets
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -66,6 +69,7 @@ async def run_command(request: web.Request) -> web.StreamResponse:
     await proposals.submit(request, record)
     async with sse.opened(request) as stream:
         await stream.send("begin", {"run": record.run, "nodes": nodes})
+        beating = asyncio.create_task(_beat(stream, context_of(request).limits.heartbeat_s))
         ended = context_of(request).adhoc.run(
             state,
             nodes,
@@ -74,10 +78,22 @@ async def run_command(request: web.Request) -> web.StreamResponse:
             output_bytes_max=body.output_bytes_max,
             at_once=body.max_parallel or NODES_AT_ONCE,
         )
-        async for ran in ended:
-            await stream.send("node", _view(ran))
-        await stream.send("end", {"nodes": len(nodes)})
+        try:
+            async with aclosing(ended):
+                async for ran in ended:
+                    await stream.send("node", _view(ran))
+            await stream.send("end", {"nodes": len(nodes)})
+        finally:
+            beating.cancel()
     return stream.response
+
+
+async def _beat(stream: sse.Stream, every_s: float) -> None:
+    """Have the caller know that we live, while commands take their time."""
+    with contextlib.suppress(ConnectionError):  # the next answer meets it too
+        while True:
+            await asyncio.sleep(every_s)
+            await stream.heartbeat()
 
 
 def _nodes(state: State, body: ExecBody) -> list[NodeName]:
