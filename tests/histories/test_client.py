@@ -14,6 +14,8 @@ from tests.histories.operations import History, Outcome
 KEYS = ("a", "b", "c")
 OPERATIONS = 700
 """However busy the machine is: a bug that shows in a twentieth of the swaps is in some of so many."""
+HISTORIES_MAX = 5
+"""A busy machine has more happen at once, which excuses more."""
 TIMEOUT_S = 60.0
 CONVICTED_BY = {
     Bug.STALE_READ: {"judge", "real time"},
@@ -64,7 +66,12 @@ async def test_a_server_that_works_is_acquitted_however_shaky_its_connections_ar
 
 @pytest.mark.parametrize("bug", CONVICTED_BY)
 async def test_a_server_with_a_bug_is_convicted(bug: Bug) -> None:
-    assert convicted_by(await recorded(bug)) >= CONVICTED_BY[bug]
+    found: set[str] = set()
+    for seed in range(1, 1 + HISTORIES_MAX):
+        found |= convicted_by(await recorded(bug, seed=seed))
+        if found >= CONVICTED_BY[bug]:
+            return
+    pytest.fail(f"{HISTORIES_MAX} histories convict it by {found} only")
 
 
 async def test_nobody_listens_proves_that_nothing_happened_and_a_cut_connection_proves_nothing() -> None:
