@@ -20,12 +20,12 @@ from typing import Protocol
 from tests.bench import peers
 from tests.bench.command import parser_of, told
 from tests.bench.endpoints import Fleet, endpoints
-from tests.bench.fan_out_sides import Executor, Hamgr, Login, Look, Sessions
+from tests.bench.fan_out_sides import Executor, Hamgr, Login, Look, Sessions, Verify
 from tests.bench.five_steps import medians
 from tests.bench.sides import Round, measure
 
 Work = Callable[[], object]
-OWN = (Login, Sessions, Look, Executor, Hamgr)
+OWN = (Login, Sessions, Look, Executor, Verify, Hamgr)
 COUNTED = {"cold": ("clush", "ansible", "pyinfra"), "warm": ("clush", "ansible")}
 WARM_GOAL = 5.0
 SETTLE_S = 0.3

@@ -1,7 +1,9 @@
 """hamgr's sides of `fan_out`, from the whole product down to its bare connections.
 
-- `hamgr`: a verify job whose one step is the command, through the API of one replica: claimed, fenced,
-  announced, run under the node's runner, recorded, each in the replicated log with its sync;
+- `hamgr`: `hamgr exec`, a process as people start it, through the API of one replica: recorded in the log,
+  then run over the replica's kept connections;
+- `verify`: a verify job whose one step is the command, through the API of one replica: claimed, announced
+  and recorded node by node, each in the replicated log with its sync;
 - `executor`: the same verbs of `backends.ssh`, with the runner and its syncs on the node, without the log;
 - `look`: the verb of `backends.ssh` for what changes nothing: a session of its own, bounded, not recorded;
 - `sessions`: the command in a session of its own on each connection, without the runner: sshd and ourselves;
@@ -11,8 +13,12 @@
 import asyncio
 import itertools
 import json
+import os
+import resource
 import shlex
 import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
@@ -40,26 +46,23 @@ RUN_WAIT_S = 60.0
 ANSWER_BYTES_MAX = 64 * 1024
 
 
-class Hamgr:
+class _Replica:
     """One replica that knows the nodes; a cold run is the first one of a new process."""
 
-    name = "hamgr"
+    name: str
 
     def __init__(self, directory: Path, fleet: Fleet) -> None:
-        self._cluster = Cluster(directory / "hamgr", ssh_key=fleet.key, replicas=1)
+        self._directory = directory / self.name
+        self._cluster = Cluster(self._directory, ssh_key=fleet.key, replicas=1)
         self._cluster.processes = Processes(self._cluster.layout)  # as in service: without failpoints
-        self._directory = directory
         self.fleet = fleet
-        self._command = ""
-        self._bundles = itertools.count()
 
     def __enter__(self) -> Self:
         try:
             self._cluster.start()
             addresses = [f"{LOOPBACK}:{node.port}" for node in self.fleet.nodes]
             self._end(self._cluster.submit("discover", addresses=addresses, user=user()))
-            self._configure("true")
-            self._verify()
+            self._begin()
         except BaseException:
             self._cluster.stop()
             raise
@@ -73,14 +76,77 @@ class Hamgr:
     def cpu_s(self) -> float:
         return cpu.of_processes([self._cluster.processes.pid(name) for name in self._cluster.names])
 
-    def cold(self, command: str) -> Work:
+    def _begin(self) -> None:
+        """Make the nodes ready."""
+
+    def _start_anew(self) -> None:
         """Replace the process, so that nothing is connected or loaded."""
-        self._configure(command)
         (name,) = self._cluster.names
         self._cluster.processes.signal_replica(name, signal.SIGTERM)
         self._cluster.wait(f"the end of {name}", lambda: self._cluster.processes.ended(name) is not None)
         self._cluster.revive()
         self._cluster.wait("a leader", self._cluster.leader)
+
+    def _end(self, job: str) -> None:
+        """Wait for a job as `hamgr` does: the API holds its answer until there is news."""
+        deadline = time.monotonic() + JOB_TIMEOUT_S
+        since = 0
+        while time.monotonic() < deadline:
+            path = f"/v1/jobs/{job}?results=false&since={since}&wait_s={JOB_WAIT_S:g}"
+            view = self._cluster.ask("GET", path).ok()
+            since = view["index"]
+            if view["ended"]:
+                assert view["state"] == "succeeded", view["error"]
+                return
+            time.sleep(JOB_PAUSE_S)
+        raise AssertionError(f"{job} did not end within {JOB_TIMEOUT_S:g} s")
+
+
+class Hamgr(_Replica):
+    """`hamgr exec` on all nodes; the process that people start counts too."""
+
+    name = "hamgr"
+
+    def cpu_s(self) -> float:
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return super().cpu_s() + ended.ru_utime + ended.ru_stime
+
+    def cold(self, command: str) -> Work:
+        self._start_anew()
+        return lambda: self._exec(command)
+
+    def warm(self, command: str) -> Work:
+        self._exec(command)
+        return lambda: self._exec(command)
+
+    def _exec(self, command: str) -> None:
+        environment = {
+            **os.environ,
+            "HAMGR_ADDR": ",".join(self._cluster.layout.urls),
+            "HAMGR_TOKEN_FILE": str(self._cluster.layout.token_file),
+        }
+        words = [sys.executable, "-m", "cli.main", "exec", "--all", "--", command]
+        ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+
+
+class Verify(_Replica):
+    """A verify job on all nodes."""
+
+    name = "verify"
+
+    def __init__(self, directory: Path, fleet: Fleet) -> None:
+        super().__init__(directory, fleet)
+        self._command = ""
+        self._bundles = itertools.count()
+
+    def _begin(self) -> None:
+        self._configure("true")
+        self._verify()
+
+    def cold(self, command: str) -> Work:
+        self._configure(command)
+        self._start_anew()
         return self._verify
 
     def warm(self, command: str) -> Work:
@@ -105,20 +171,6 @@ class Hamgr:
     def _everybody(self, kind: str, **fields: str) -> None:
         at_once = len(self.fleet.nodes)
         self._end(self._cluster.submit(kind, selector="*", max_parallel=at_once, **fields))
-
-    def _end(self, job: str) -> None:
-        """Wait for a job as `hamgr` does: the API holds its answer until there is news."""
-        deadline = time.monotonic() + JOB_TIMEOUT_S
-        since = 0
-        while time.monotonic() < deadline:
-            path = f"/v1/jobs/{job}?results=false&since={since}&wait_s={JOB_WAIT_S:g}"
-            view = self._cluster.ask("GET", path).ok()
-            since = view["index"]
-            if view["ended"]:
-                assert view["state"] == "succeeded", view["error"]
-                return
-            time.sleep(JOB_PAUSE_S)
-        raise AssertionError(f"{job} did not end within {JOB_TIMEOUT_S:g} s")
 
 
 def write_bundle(directory: Path, command: str) -> Path:
