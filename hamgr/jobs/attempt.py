@@ -15,9 +15,9 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backends.ports import (
     AttemptKey,
@@ -26,6 +26,7 @@ from backends.ports import (
     BackendError,
     CommandFailed,
     Host,
+    Look,
     NodeBusy,
     NodeExecutor,
     Refused,
@@ -144,6 +145,25 @@ class NodeCalls:
         )
         return replace(status, output=tail.data)
 
+    async def look(self, script: bytes, *, deadline: float, output_bytes_max: int) -> Look | None:
+        """Run a script that only looks; None when it has not ended at `deadline`, on the loop's clock."""
+        now = asyncio.get_running_loop().time
+
+        async def once() -> Look | None:
+            try:
+                return await self._executor.look(
+                    self._host(),
+                    script,
+                    timeout_s=max(deadline - now(), 0.0),
+                    output_bytes_max=output_bytes_max,
+                )
+            except TimedOut:
+                if now() + RETRY_PAUSE_S_MIN < deadline:
+                    raise
+                return None
+
+        return await self._persist(once)
+
     async def kill(self, due: StepDue) -> AttemptStatus:
         """Kill the attempt's processes and say what is left."""
         return await self._persist(lambda: self._executor.kill(self._host(), self._epoch, self.key(due)))
@@ -202,11 +222,8 @@ class Attempt:
             GaveUp, StaleEpoch: The node could not be worked on.
         """
         loop = asyncio.get_running_loop()
-        timeout_s = due.step.spec.timeout_s
-        if due.deadline_at is not None:
-            timeout_s = max(min(timeout_s, due.deadline_at - launched_at), 0.0)
-        # Another replica's clock announced it: never wait longer than the step may take, however wrong it is.
-        deadline = loop.time() + min(launched_at + timeout_s - self._clock.now(), timeout_s)
+        timeout_s, first_left_s = time_left(due, launched_at, self._clock)
+        deadline = loop.time() + first_left_s
         while True:
             left_s = deadline - loop.time()
             if left_s <= 0:
@@ -215,7 +232,7 @@ class Attempt:
             if status is None:
                 return await self._end(due, Ending.CANCELLED, "an operator cancelled the job")
             if status.state is AttemptState.DONE:
-                return _result(due, status)
+                return result_of(due, status)
             if status.state is AttemptState.ABSENT:
                 return Result(
                     step=due.key,
@@ -236,15 +253,7 @@ class Attempt:
         """Run the attempt for a while; None as soon as an operator wants it to stop."""
         if self._stopping.is_set():
             return None
-        running = asyncio.ensure_future(self._run(due, script, wait_s))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return await running if running.done() else None
-        finally:
-            running.cancel()
-            stopping.cancel()
-            await asyncio.gather(running, stopping, return_exceptions=True)
+        return await unless(self._stopping, self._run(due, script, wait_s))
 
     async def _run(self, due: StepDue, script: bytes | None, wait_s: float) -> AttemptStatus:
         if script is not None and not self._other_script:
@@ -259,7 +268,7 @@ class Attempt:
         """Kill the attempt; one that had ended by itself in the meantime is recorded as it ended."""
         before = await self._calls.kill(due)
         if before.state is AttemptState.DONE and before.exit_code == 0:
-            return _result(due, before)
+            return result_of(due, before)
         if before.state is AttemptState.ABSENT and self._sent:
             raise OrderUnderWay
         return Result(
@@ -267,7 +276,37 @@ class Attempt:
         )
 
 
-def _result(due: StepDue, status: AttemptStatus) -> Result:
+async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `work` does; None, and `work` cancelled, where `stopping` is set before it has ended."""
+    running = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return await running if running.done() else None
+    finally:
+        running.cancel()
+        stopped.cancel()
+        await asyncio.gather(running, stopped, return_exceptions=True)
+
+
+def time_left(due: StepDue, launched_at: float, clock: Clock) -> tuple[float, float]:
+    """Return how long an announced attempt may take, and how much of that is left, in seconds.
+
+    Another replica's clock may have announced it: no more is left than it may take, however wrong that was.
+    """
+    timeout_s = due.step.spec.timeout_s
+    if due.deadline_at is not None:
+        timeout_s = max(min(timeout_s, due.deadline_at - launched_at), 0.0)
+    return timeout_s, min(launched_at + timeout_s - clock.now(), timeout_s)
+
+
+def ended(due: StepDue, ending: Ending, error: str) -> Result:
+    """Return the result of an attempt that did not end by itself."""
+    return Result(step=due.key, attempt=due.attempt, ending=ending, error=error)
+
+
+def result_of(due: StepDue, status: AttemptStatus) -> Result:
+    """Return the result of an attempt that ended by itself."""
     text = _text(status.output)
     lines = text.rstrip().rsplit("\n", 1)
     changed = {"hamgr: changed": True, "hamgr: unchanged": False}.get(lines[-1].strip())

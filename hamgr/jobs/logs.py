@@ -16,8 +16,8 @@ from hamgr.jobs.taskwatch import TaskWatch
 from hamgr.jobs.worker import host_of, node_job
 from hamgr.logs.asking import LogLine, LogQuery
 from hamgr.logs.figures import LogFigures
-from hamgr.logs.ledger import whole_in_state
 from hamgr.logs.pieces import Attempt, Kept
+from hamgr.logs.whole import whole_in_state
 from hamgr.raft.port import Replica
 from statemachine import phases
 from statemachine.model import Result, State, Task

@@ -4,6 +4,7 @@
 
 1. The first act on the node is the fence, under the number that the claim was given; from then on no
    earlier leader can start or kill anything there.
+   A job that only verifies looks instead (`glance`), and fences a node only where it has to run something.
 2. What to do next is read from the state each time, never remembered: a worker that is killed anywhere
    leaves nothing behind that its successor needs.
 3. When the log or the node says that somebody else is in charge, the worker ends without another word.
@@ -16,7 +17,8 @@ from dataclasses import dataclass, replace
 from backends.ports import Host, NodeExecutor, StaleEpoch
 from hamgr.clock import Clock
 from hamgr.failpoints import Failpoints
-from hamgr.jobs.attempt import Attempt, AttemptSettings, GaveUp, NodeCalls, OrderUnderWay
+from hamgr.jobs.attempt import Attempt, AttemptSettings, GaveUp, NodeCalls, OrderUnderWay, ended
+from hamgr.jobs.glance import Glance, suffices
 from hamgr.jobs.proposer import Proposer
 from hamgr.jobs.scripts import CannotPrepare, ScriptSource
 from hamgr.raft.port import NoLeader, Replica
@@ -83,6 +85,7 @@ class TaskWorker:
         self._job = job
         self._node = node
         self._claimant = claimant
+        self._fenced = False
         self.stopping = asyncio.Event()
         """Set by the manager when an operator cancelled the job."""
 
@@ -114,22 +117,34 @@ class TaskWorker:
             settings=tools.settings,
         )
         try:
-            await tools.before_fence(self._node)
-            calls.expect_restart(due, tools.clock.now())
-            await calls.fence()
-            self._reach("fenced")
             while due is not None:
+                if not self._looks(due):
+                    await self._fence(calls, due)
                 result = await self._attempt(calls, due, epoch)
                 if result is None or not await self._record(result, epoch):
                     return
                 self._reach("recorded", due.key)
                 due = self._due(epoch)
         except StaleEpoch as error:
-            await self._fenced(error, epoch)
+            await self._outranked(error, epoch)
         except GaveUp as error:
             await self._give_up(error.ending, error.error, epoch)
         except OrderUnderWay:
             return  # the manager begins anew, under the next epoch
+
+    def _looks(self, due: StepDue) -> bool:
+        """Say whether the node need not be fenced for what is owed."""
+        return suffices(self._tools.replica.state.jobs[self._job], self._node, due)
+
+    async def _fence(self, calls: NodeCalls, due: StepDue) -> None:
+        """Have the node refuse earlier leaders, once under a claim."""
+        if self._fenced:
+            return
+        await self._tools.before_fence(self._node)
+        calls.expect_restart(due, self._tools.clock.now())
+        await calls.fence()
+        self._fenced = True
+        self._reach("fenced")
 
     def _due(self, epoch: int) -> StepDue | None:
         return work.step_due(self._tools.replica.state, self._job, self._node, epoch)
@@ -138,15 +153,15 @@ class TaskWorker:
         """Carry the owed attempt out; None when the claim is no longer ours."""
         tools = self._tools
         if due.stop and due.launched_at is None:
-            return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
+            return ended(due, Ending.CANCELLED, "an operator cancelled the job")
         if due.launched_at is None and not await self._wait_until(due):
-            return _ended(due, Ending.CANCELLED, "an operator cancelled the job")
+            return ended(due, Ending.CANCELLED, "an operator cancelled the job")
         script: bytes | None = None
         try:
             script = await tools.scripts.script(tools.replica.state, self._job, self._node, due)
         except CannotPrepare as error:
             if due.launched_at is None:
-                return _ended(due, Ending.NOT_RUN, str(error))
+                return ended(due, Ending.NOT_RUN, str(error))
         launched_at = due.launched_at
         if launched_at is None:
             launched_at = tools.clock.now()
@@ -158,11 +173,28 @@ class TaskWorker:
         self._reach("announced", due.key)
         if due.stop:
             self.stopping.set()
-        calls.expect_restart(due, tools.clock.now())
-        attempt = Attempt(calls=calls, clock=tools.clock, stopping=self._stopping(due))
-        result = await attempt.finish(due, script, launched_at)
+        result = None
+        if script is not None and self._looks(due):
+            result = await self._glance(calls, due, script, launched_at, epoch)
+        if result is None:
+            await self._fence(calls, due)
+            calls.expect_restart(due, tools.clock.now())
+            attempt = Attempt(calls=calls, clock=tools.clock, stopping=self._stopping(due))
+            result = await attempt.finish(due, script, launched_at)
         self._reach("ended", due.key)
         return result
+
+    async def _glance(
+        self, calls: NodeCalls, due: StepDue, script: bytes, launched_at: float, epoch: int
+    ) -> Result | None:
+        glance = Glance(
+            calls=calls,
+            clock=self._tools.clock,
+            stopping=self._stopping(due),
+            epoch=epoch,
+            conceal=lambda text: self._tools.conceal(self._node, self._job, text),
+        )
+        return await glance.finish(due, script, launched_at)
 
     def _stopping(self, due: StepDue) -> asyncio.Event:
         """Return what stops this step: a cancelled job stops its work, but never the undo of it."""
@@ -192,9 +224,9 @@ class TaskWorker:
     async def _give_up(self, ending: Ending, error: str, epoch: int) -> None:
         due = self._due(epoch)
         if due is not None:
-            await self._record(_ended(due, ending, error), epoch)
+            await self._record(ended(due, ending, error), epoch)
 
-    async def _fenced(self, error: StaleEpoch, epoch: int) -> None:
+    async def _outranked(self, error: StaleEpoch, epoch: int) -> None:
         """Tell a newer leader of ours, who goes on, from a stranger, whom only an operator can deal with."""
         try:
             state = await self._tools.replica.read(timeout_s=READ_TIMEOUT_S)
@@ -207,7 +239,3 @@ class TaskWorker:
             "on it, or this one was restored; look, then run `hamgr discover` for its address"
         )
         await self._give_up(Ending.REFUSED, why, epoch)
-
-
-def _ended(due: StepDue, ending: Ending, error: str) -> Result:
-    return Result(step=due.key, attempt=due.attempt, ending=ending, error=error)

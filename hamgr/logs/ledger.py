@@ -11,25 +11,12 @@ from dataclasses import dataclass, field
 
 from hamgr.jobs.worker import node_job
 from hamgr.logs.pieces import Attempt
-from statemachine.model import OUTPUT_TAIL_BYTES_MAX, Job, Result, State, Task
-from statemachine.words import Ending, JobId, JobKind, NodeName
+from hamgr.logs.whole import whole_in_state
+from statemachine.model import Job, State, Task
+from statemachine.words import JobId, JobKind, NodeName
 
-_WHOLE_BYTES_MAX = OUTPUT_TAIL_BYTES_MAX - 4
-"""A tail that was cut can be up to three bytes shorter than its bound: half characters are left out."""
 PAUSE_RESULTS = 2_000
 """After so many results a look lets others run."""
-
-
-def whole_in_state(result: Result) -> bool:
-    """Say whether the replicated state has all that the attempt printed."""
-    if result.ending is Ending.NOT_RUN:
-        return True
-    tail = result.output_tail
-    return (
-        result.ending is Ending.EXITED
-        and len(tail.encode()) <= _WHOLE_BYTES_MAX
-        and "\N{REPLACEMENT CHARACTER}" not in tail
-    )
 
 
 @dataclass(slots=True)

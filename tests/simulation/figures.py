@@ -12,7 +12,7 @@ from statemachine.rollout import HoldKind, OnFailure
 
 CRASH_BOUNDARIES = (
     *BOUNDARIES,
-    *(f"{way} {verb}" for way in ("sent", "heard") for verb in ("probe", "fence", "run", "kill")),
+    *(f"{way} {verb}" for way in ("sent", "heard") for verb in ("probe", "fence", "run", "kill", "look")),
     "running",
 )
 """Where a leader is crashed or cut off: the product's failpoints, and the way to the nodes and back."""

@@ -52,7 +52,8 @@ class Records:
         known = self._known.setdefault((machine.machine_id, key), result)
         if known is not result and known != result:
             yield f"{machine.name}: {key} was recorded twice: {known.ending}, {result.ending}"
-        if problem := _untrue(result, machine.find(key), now):
+        looked = result.ending is Ending.EXITED and machine.saw(key, result.exit_code, now=now)
+        if not looked and (problem := _untrue(result, machine.find(key), now)):
             yield f"{machine.name}: {key} is recorded as {result.ending} {result.exit_code}, but {problem}"
         same_key = machine.host_key == before.nodes[command.node].host_key
         if result.ending is Ending.REFUSED and machine.find(key) and same_key:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from backends.memory.executor import MemoryExecutor
 from backends.memory.faults import Fault
-from backends.ports import AttemptKey, AttemptStatus, Host, LogChunk, ProbeReport, TimedOut, Unreachable
+from backends.ports import AttemptKey, AttemptStatus, Host, LogChunk, Look, ProbeReport, TimedOut, Unreachable
 from tests.simulation.nodes import SENDER, Machine
 
 ANSWER_TIMEOUT_S = 20.0
@@ -136,6 +136,14 @@ class Link:
 
     def follow(self, host: Host, key: AttemptKey, *, offset: int) -> AsyncIterator[LogChunk]:
         return self.network.executor.follow(host, key, offset=offset)
+
+    async def look(
+        self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool = False
+    ) -> Look:
+        order = self.network.executor.look(
+            host, script, timeout_s=timeout_s, output_bytes_max=output_bytes_max, once=once
+        )
+        return await self._call("look", host, order, timeout_s - ANSWER_TIMEOUT_S)
 
     async def close(self) -> None:
         self.alive = False

@@ -4,8 +4,11 @@
    (fences, adoption, forgetting) can touch it. So a broken rule shows.
 2. A machine is really configured with a component when every step of one verb of one job for one bundle
    passed on it, and nothing touched the component since; a verify step passes exactly then, fate aside.
+3. A look may come at any time, from anybody, and again and again; it must be for what only looks.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -72,12 +75,15 @@ class Machine(MemoryNode):
     gone: bool = False
     """Never comes back."""
     _components: dict[str, _Component] = field(default_factory=dict)
+    _looks: Counter[Order] = field(default_factory=Counter)
+    _saw: dict[tuple[AttemptKey, int], float] = field(default_factory=dict)
     _settled: int = 0
     _order: tuple[int, float] = (0, 0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.behaviour = self._launch
+        self.sight = self._see
 
     def fence(self, epoch: int, *, job: str, now: float) -> None:
         with _Obeying(self, epoch):
@@ -106,6 +112,10 @@ class Machine(MemoryNode):
         """Return the evidence of an attempt."""
         return next((launch for launch in self.evidence if launch.key == key), None)
 
+    def saw(self, key: AttemptKey, exit_code: int | None, *, now: float) -> bool:
+        """Return whether a look for an attempt really ended so."""
+        return exit_code is not None and self._saw.get((key, exit_code), now + 1.0) <= now
+
     def configured(self, component: str, bundle: Digest, manifest: Manifest, *, now: float) -> bool:
         """Return whether `component` is really there as `bundle` wants it."""
         self._settle(now)
@@ -121,7 +131,7 @@ class Machine(MemoryNode):
         self._settle(now)
         self._accuse(epoch, key, now)
         nature = self.fate.nature(self.machine_id, order)
-        earlier = sum(1 for launch in self.evidence if launch.order == order)
+        earlier = self._earlier(order)
         exit_code = 1 if earlier < nature.fails else self._natural_exit(order, key, now)
         launch = Launch(
             key=key, epoch=epoch, order=order, at=now, ends_at=now + nature.lasts_s, exit_code=exit_code
@@ -134,6 +144,26 @@ class Machine(MemoryNode):
         )
         said = f"{order.step} on {self.name}\nhamgr: {'changed' if order.works else 'unchanged'}\n"
         return nature.lasts_s, exit_code, said.encode()
+
+    def _earlier(self, order: Order) -> int:
+        return self._looks[order] + sum(1 for launch in self.evidence if launch.order == order)
+
+    def _see(self, script: bytes) -> tuple[float, int, bytes]:
+        named, _, script = script.partition(b"\n")
+        order, now = read(script), asyncio.get_running_loop().time()
+        if order.works:
+            self.fate.broken(f"{self.name}: a look was to do {order.step}")
+        self._settle(now)
+        nature = self.fate.nature(self.machine_id, order)
+        words = dict(word.split("=") for word in named.decode().split(" ")[1:])
+        key = AttemptKey(
+            job=words["HAMGR_JOB"], step=words["HAMGR_STEP"], attempt=int(words["HAMGR_ATTEMPT"])
+        )
+        exit_code = 1 if self._earlier(order) < nature.fails else self._natural_exit(order, key, now)
+        self._saw.setdefault((key, exit_code), now + nature.lasts_s)
+        self._looks[order] += 1
+        self.fate.count("check made by a look")
+        return nature.lasts_s, exit_code, f"{order.step} on {self.name}\nhamgr: unchanged\n".encode()
 
     def _accuse(self, epoch: int, key: AttemptKey, now: float) -> None:
         named = f"{self.name}: {key.job}/{key.step}/{key.attempt} under epoch {epoch}"

@@ -11,9 +11,9 @@ from backends.memory.executor import MemoryExecutor
 from backends.memory.node import MemoryNode
 from backends.ports import AttemptKey, CommandFailed
 from hamgr.logs import sources
-from hamgr.logs.ledger import whole_in_state
 from hamgr.logs.pieces import Attempt
 from hamgr.logs.sources import ReplicaPeerLogs, StillRunning, read_from_node
+from hamgr.logs.whole import whole_in_state
 from hamgr.raft.memory import MemoryCluster
 from statemachine.model import OUTPUT_TAIL_BYTES_MAX, Result
 from statemachine.words import Ending
