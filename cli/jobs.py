@@ -35,6 +35,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     if plan["bundle"]:
         lines[0] += f" with bundle {short(plan['bundle'])}"
     lines += move_lines(plan)
+    lines += rollout_lines(plan)
     canaries = plan["nodes"][: plan.get("canary", 0)]
     for number, wave in enumerate(plan["waves"], start=1):
         lines.append(f"  wave {number}{' (canary)' if wave[0] in canaries else ''}: {few(wave)}")
@@ -55,6 +56,11 @@ def service_lines(plan: Mapping[str, Any]) -> list[str]:
         f"  role {clean(role)}: {counts['after']} of {counts['before']} stay in service"
         for role, counts in plan.get("service", {}).items()
     ]
+
+
+def rollout_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Return which strategy of the bundle the job has, if it has one."""
+    return [f"  rollout: {clean(plan['rollout'])}, of the bundle"] if plan.get("rollout") else []
 
 
 def move_lines(plan: Mapping[str, Any]) -> list[str]:

@@ -103,6 +103,7 @@ def _head(plan: Plan) -> Iterator[str]:
     bundle = f" with bundle {short(plan['bundle'])}" if plan["bundle"] else ""
     yield f"would {plan['kind']} {count} node{'' if count == 1 else 's'}{bundle}"
     yield from jobs.move_lines(plan)
+    yield from jobs.rollout_lines(plan)
     canaries = plan["nodes"][: plan.get("canary", 0)]
     for number, wave in enumerate(plan["waves"], start=1):
         yield f"  wave {number}{' (canary)' if wave[0] in canaries else ''}: {jobs.few(wave)}"

@@ -1,7 +1,7 @@
-"""The flags and the file that say how a job walks its nodes, as the `rollout` of a request.
+"""The flags, the name and the file that say how a job walks its nodes, as the `rollout` of a request.
 
-Flags go before the file, one by one. What is written is carried as it is: the server judges it, so that
-a strategy means the same whoever sends it.
+Flags go before the file, or what the bundle has under the name, one by one. What is written is carried as
+it is: the server judges it, so that a strategy means the same whoever sends it.
 """
 
 import re
@@ -65,7 +65,13 @@ OPTIONS = (
     ),
     click.option("--start-at", metavar="WHEN", help="Begin then: 2026-11-30T22:00 (local time) or +2h."),
     click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.  [default: 0]"),
-    click.option("--rollout", "rollout_file", metavar="FILE", help="All of this from YAML; - is the input."),
+    click.option(
+        "--rollout",
+        "rollout_from",
+        metavar="NAME|FILE",
+        help="All of this from the bundle, by its name there (none: not the default one), or from a YAML "
+        "file: a path with '/' or '.', or - for the input.",
+    ),
 )
 NAMES = frozenset(
     {
@@ -82,7 +88,7 @@ NAMES = frozenset(
         "windows",
         "start_at",
         "priority",
-        "rollout_file",
+        "rollout_from",
     }
 )
 
@@ -100,7 +106,7 @@ def strategy(given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         CliError: The file cannot be read or a value cannot be what it is to be; nothing was sent.
     """
-    rollout = _file(given["rollout_file"]) if given["rollout_file"] else {}
+    rollout = _begun_from(given["rollout_from"]) if given["rollout_from"] else {}
     counts: dict[str, Any] = {"max_parallel": 0, "max_failed": None}
     for name in counts:
         value = given[name]
@@ -155,6 +161,15 @@ def moment(text: str) -> str | float:
         hint = "write for example 2026-11-30T22:00, 2026-11-30T22:00Z or +2h"
         raise CliError(Exit.USAGE, f"{text!r} is not a moment", hint=hint) from error
     return (found if found.tzinfo is not None else found.astimezone()).isoformat()
+
+
+def _begun_from(text: str) -> dict[str, Any]:
+    """Return the strategy that a name of the bundle or a file gives.
+
+    Raises:
+        CliError: It is a file, and cannot be read.
+    """
+    return _file(text) if text == "-" or "/" in text or "." in text else {"name": text}
 
 
 def _file(name: str) -> dict[str, Any]:

@@ -143,6 +143,7 @@ class SubmitJob(Stamped):
         plan: The hash of a recorded plan, which says everything but the reason.
         offline: What becomes of nodes that cannot be reached; only an upgrade can be owed.
         task_deadline_s: After so long no task begins or repeats a step, but for its undo; 0 for never.
+        said: What of the strategy is the request's own, and no named one's (`rollouts.named`).
     """
 
     kind: JobKind
@@ -159,6 +160,7 @@ class SubmitJob(Stamped):
     plan: str = ""
     task_deadline_s: float = 0.0
     offline: Offline = Offline.AUTO
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

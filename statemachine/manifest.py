@@ -7,7 +7,8 @@ node without opening the bundle. The bodies of the steps (templates, scripts) st
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from statemachine.words import Digest, StepClass, Value, Verb
+from statemachine.rollout import NamedRollout
+from statemachine.words import Digest, JobKind, StepClass, Value, Verb
 
 STEP_TIMEOUT_S = 300.0
 """How long a step may run where the bundle does not say."""
@@ -64,10 +65,17 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSpec:
+    """What nodes are for.
+
+    Attributes:
+        default_rollouts: The strategy of jobs on nodes of this role that name none.
+    """
+
     name: str
     components: tuple[str, ...] = ()
     variables: Mapping[str, Value] = field(default_factory=dict)
     requires: tuple[Requirement, ...] = ()
+    default_rollouts: Mapping[JobKind, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +84,16 @@ class Manifest:
 
     Attributes:
         secrets: Names of variables whose values are masked wherever output is shown or stored.
+        rollouts: Strategies by name, for jobs to choose from.
+        default_rollouts: The strategy of jobs that name none, where no role has one of its own.
     """
 
     roles: Mapping[str, RoleSpec] = field(default_factory=dict)
     components: Mapping[str, ComponentSpec] = field(default_factory=dict)
     variables: Mapping[str, Value] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    rollouts: Mapping[str, NamedRollout] = field(default_factory=dict)
+    default_rollouts: Mapping[JobKind, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

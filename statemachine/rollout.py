@@ -6,7 +6,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from statemachine.words import LABEL_KEY
@@ -95,6 +95,7 @@ class Rollout:
             `Job.max_failed`.
         below_minimum: Nodes may be taken out of work although a role would have less than it requires.
         start_at: Unix seconds; begin nothing earlier.
+        name: The strategy of the bundle on which it rests; empty where there is none.
     """
 
     canary: int = 0
@@ -109,6 +110,21 @@ class Rollout:
     below_minimum: bool = False
     windows: tuple[Window, ...] = ()
     start_at: float = 0.0
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedRollout:
+    """A strategy that a bundle has a name for.
+
+    Attributes:
+        max_parallel: Size of a wave in nodes; 0 for nothing said.
+        max_failed: The budget in nodes; None for nothing said.
+    """
+
+    rollout: Rollout = field(default_factory=Rollout)
+    max_parallel: int = 0
+    max_failed: int | None = None
 
 
 def problems(rollout: Rollout, *, nodes: int, max_parallel: int, max_failed: int | None) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hamgr.api.body import escaped, read_json
 from hamgr.api.problems import Fault, Problem
-from hamgr.api.strategies import Duration, RolloutBody, doubles
+from hamgr.api.strategies import Duration, NamedOrWritten, RolloutBody, doubles
 from hamgr.config import LoopbackAddress, ReachableAddress, ReplicaUuid
 from statemachine.model import ERROR_CHARS_MAX, TASKS_MAX
 from statemachine.words import JobKind, Offline
@@ -129,7 +129,7 @@ class JobBody(Body):
     port: Port = 22
     user: User = "root"
     labels: Labels = {}
-    rollout: RolloutBody = RolloutBody()
+    rollout: NamedOrWritten = RolloutBody()
     priority: int = 0
     task_deadline: Duration = 0.0
     offline: Annotated[Offline, Field(strict=False)] = Offline.AUTO

@@ -18,6 +18,7 @@ def preview(before: State, after: State, job: Job) -> dict[str, Any]:
         "dry_run": True,
         "kind": job.kind,
         "nodes": list(job.tasks),
+        "rollout": job.rollout.name or None,
         "canary": job.rollout.canary,
         "waves": [waves[number] for number in sorted(waves)],
         "max_parallel": job.max_parallel,

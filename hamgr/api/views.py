@@ -1,13 +1,14 @@
 """Nodes, jobs and events of the state as JSON; times are Unix seconds, null where nothing happened yet."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from statemachine.model import Event, Job, Node, Result, State, Task, Transition
-from statemachine.rollout import Rollout
+from statemachine.rollout import NamedRollout, Rollout
 from statemachine.rollouts import waves
 from statemachine.why.reasons import way_out
-from statemachine.words import TASK_ENDED, Digest, JobState, TaskState
+from statemachine.words import TASK_ENDED, Digest, JobKind, JobState, TaskState
 
 
 def moment(at: float) -> float | None:
@@ -77,6 +78,7 @@ def node_whole(node: Node) -> dict[str, Any]:
         "host_key": node.host_key,
         "epoch": node.epoch,
         "returns_to": node.returns_to,
+        "last_request": dict(node.last_request),
         "history": [_transition(line) for line in node.history],
         "past": [_transition(line) for line in node.past],
     }
@@ -159,10 +161,24 @@ def job_whole(state: State, job: Job, *, results: bool) -> dict[str, Any]:
     }
 
 
+def _by_kind(defaults: Mapping[JobKind, str]) -> dict[str, str]:
+    return {kind.value: name for kind, name in defaults.items()}
+
+
+def _named_rollout(named: NamedRollout) -> dict[str, Any]:
+    """Return a strategy of a bundle as it is written there, without what it leaves out."""
+    view = _rollout(named.rollout)
+    view["max_parallel"] = view["max_parallel"] or named.max_parallel or None
+    if named.max_failed is not None:
+        view["max_failed"] = named.max_failed
+    return {key: value for key, value in view.items() if value or (key == "max_failed" and value == 0)}
+
+
 def _rollout(rollout: Rollout) -> dict[str, Any]:
     """Return a strategy as a body would have it."""
     percent = rollout.max_failed_percent
     return {
+        "name": rollout.name or None,
         "canary": rollout.canary,
         "promotion": rollout.promotion,
         "max_parallel": f"{rollout.max_parallel_percent}%" if rollout.max_parallel_percent else None,
@@ -203,6 +219,7 @@ def _task(task: Task, *, results: bool) -> dict[str, Any]:
         "claimant": task.claimant,
         "cancel": task.cancel,
         "failure": task.failure,
+        **({} if task.variables is None else {"variables": dict(task.variables)}),
         "error": task.error,
         "step": task.results[-1].step if task.results else "",
         "started_at": moment(task.started_at),
@@ -268,9 +285,12 @@ def bundle_whole(state: State, digest: Digest) -> dict[str, Any]:
                 "components": list(role.components),
                 "variables": dict(role.variables),
                 "requires": [{"role": needed.role, "min": needed.minimum} for needed in role.requires],
+                "default_rollouts": _by_kind(role.default_rollouts),
             }
             for name, role in manifest.roles.items()
         },
+        "rollouts": {name: _named_rollout(named) for name, named in manifest.rollouts.items()},
+        "default_rollouts": _by_kind(manifest.default_rollouts),
         "components": {
             name: {
                 "version": component.version,

@@ -8,12 +8,19 @@ from hamgr.bundles.archive import digest_of, pack, read_archive
 from hamgr.bundles.bundle import BundleFile, LoadedBundle, StepBody
 from hamgr.bundles.problems import BundleInvalid, Problem
 from hamgr.bundles.references import Component
-from hamgr.bundles.schema import COMPONENTS_MAX, BundleModel, ComponentModel, RoleModel, StepModel
+from hamgr.bundles.schema import (
+    COMPONENTS_MAX,
+    BundleModel,
+    ComponentModel,
+    DefaultRollouts,
+    RoleModel,
+    StepModel,
+)
 from hamgr.bundles.shape import shaped
 from hamgr.bundles.steps import can_verify
 from hamgr.bundles.yaml import Document
 from statemachine.manifest import ComponentSpec, Manifest, Requirement, RoleSpec, StepSpec
-from statemachine.words import StepClass, Verb
+from statemachine.words import JobKind, StepClass, Verb
 
 ROOT_FILE = "hamgr.yaml"
 COMPONENT_FILE = "component.yaml"
@@ -48,6 +55,8 @@ def loaded(archive: bytes) -> LoadedBundle:
         components=specs,
         variables=dict(model.variables),
         secrets=tuple(model.secrets),
+        rollouts={name: strategy.named() for name, strategy in model.rollouts.items()},
+        default_rollouts=_default_rollouts(model.default_rollouts),
     )
     return LoadedBundle(
         digest=digest_of(packed), manifest=manifest, packed=packed, files=files, bodies=bodies
@@ -94,7 +103,12 @@ def _role_spec(name: str, role: RoleModel) -> RoleSpec:
         components=tuple(role.components),
         variables=dict(role.variables),
         requires=tuple(Requirement(role=item.role, minimum=item.minimum) for item in role.requires),
+        default_rollouts=_default_rollouts(role.default_rollouts),
     )
+
+
+def _default_rollouts(written: DefaultRollouts) -> dict[JobKind, str]:
+    return {JobKind(kind): name for kind, name in written.items()}
 
 
 def _component_spec(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hamgr.bundles import handlers
+from hamgr.bundles import handlers, rollouts
 from hamgr.bundles.bundle import BundleFile
 from hamgr.bundles.problems import Problem
 from hamgr.bundles.schema import ComponentModel, RoleModel, StepModel
@@ -75,6 +75,7 @@ def in_bundle(document: Document, components: Iterable[str]) -> Iterator[Problem
     for role_name, role in roles.items():
         yield from _role(role_name, role, document, set(components), names)
     yield from _circles(roles, document)
+    yield from rollouts.problems(document, roles)
 
 
 def _role(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
+from hamgr.bundles.strategy import StrategyModel
 from statemachine.manifest import STEP_TIMEOUT_S
 
 COMPONENTS_MAX = 200
@@ -15,6 +16,7 @@ ROLES_MAX = 200
 STEPS_MAX = 50
 PACKAGES_MAX = 200
 SECRETS_MAX = 200
+ROLLOUTS_MAX = 50
 TEXT_CHARS_MAX = 64 * 1024
 STEP_TIMEOUT_S_MAX = 86_400.0
 RETRIES_MAX = 20
@@ -224,10 +226,15 @@ class RequirementModel(Model):
     minimum: int = Field(default=1, alias="min", ge=1, le=10_000)
 
 
+DefaultRollouts: TypeAlias = dict[Literal["commission", "upgrade", "verify", "decommission"], Name]
+"""The strategy of jobs of a kind that name none."""
+
+
 class RoleModel(Model):
     components: Annotated[list[Name], Field(max_length=COMPONENTS_MAX)] = []
     requires: Annotated[list[RequirementModel], Field(max_length=ROLES_MAX)] = []
     variables: Variables = {}
+    default_rollouts: DefaultRollouts = {}
 
 
 class BundleModel(Model):
@@ -237,3 +244,5 @@ class BundleModel(Model):
     variables: Variables = {}
     secrets: Annotated[list[Name], Field(max_length=SECRETS_MAX)] = []
     roles: Annotated[dict[str, RoleModel], Field(max_length=ROLES_MAX)]
+    rollouts: Annotated[dict[str, StrategyModel], Field(max_length=ROLLOUTS_MAX)] = {}
+    default_rollouts: DefaultRollouts = {}

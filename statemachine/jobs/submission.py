@@ -8,7 +8,7 @@ from statemachine.manifest import Manifest
 from statemachine.model import TASKS_MAX, Job, Node, Task
 from statemachine.nodes import inventory, requirements
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.rollouts import debts, gates, waves
+from statemachine.rollouts import debts, gates, named, waves
 from statemachine.rollouts.arrangement import arranged
 from statemachine.words import Digest, JobId, JobKind, JobState, NodeName, TaskState
 
@@ -30,6 +30,10 @@ def submit_job(draft: Draft, command: SubmitJob) -> Outcome:
     nodes = admission.chosen(draft, command)
     if isinstance(nodes, Rejected):
         return nodes
+    resolved = named.resolved(draft.before, command, nodes)
+    if isinstance(resolved, Rejected):
+        return resolved
+    command = resolved
     if refusal := admission.bad_rollout(command, len(nodes)) or admission.not_now(draft, command, nodes):
         return refusal
     bundle = admission.bundle_for(draft, command)

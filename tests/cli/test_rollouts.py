@@ -47,6 +47,7 @@ def test_every_flag_of_a_strategy_arrives(ready: Cli) -> None:
     assert made.code == 0, made.err
     job = shown(ready, made.out.strip())
     assert job["rollout"] == {
+        "name": None,
         "canary": 1,
         "promotion": "manual",
         "max_parallel": "50%",
@@ -171,3 +172,43 @@ def test_a_dry_run_marks_the_canaries(ready: Cli) -> None:
     ran = ready("node", "commission", "--all", "--role", "web", "--dry-run", "--canary", "1")
     assert "wave 1 (canary): w1" in ran.out
     assert "wave 2: w2, w3" in ran.out
+
+
+NAMED = """\
+rollouts:
+  careful: {canary: 1, promotion: manual, max_parallel: 2, on_failure: pause}
+  quick: {max_parallel: 100%}
+default_rollouts: {commission: quick}
+"""
+
+
+@pytest.fixture
+def named(live: Cli, bundle: Path) -> Cli:
+    """The same, and two strategies in the bundle."""
+    file = bundle / "hamgr.yaml"
+    file.write_text(file.read_text() + NAMED)
+    assert live("config", "push", str(bundle)).code == 0
+    return live
+
+
+def test_a_strategy_of_the_bundle_is_chosen_by_its_name_and_flags_go_before_it(named: Cli) -> None:
+    dry = named("node", "commission", "--all", "--role", "web", "--rollout", "careful", "--dry-run")
+    assert "rollout: careful" in dry.out, dry.out
+    made = commission(named, "--rollout", "careful", "--on-failure", "stop", "--max-parallel", "1")
+    job = shown(named, made.out.strip())
+    assert (job["rollout"]["name"], job["rollout"]["canary"]) == ("careful", 1)
+    assert (job["rollout"]["on_failure"], job["max_parallel"]) == ("stop", 1)
+    assert "name: careful" in named("job", "show", job["id"]).out
+
+
+def test_a_job_that_names_none_has_the_bundles_default_and_none_is_none(named: Cli) -> None:
+    dry = json.loads(named("node", "commission", "--all", "--role", "web", "--dry-run", "-o", "json").out)
+    assert (dry["rollout"], dry["max_parallel"]) == ("quick", 3)
+    made = commission(named, "--rollout", "none")
+    assert shown(named, made.out.strip())["rollout"]["name"] is None
+
+
+def test_a_name_that_the_bundle_has_not_is_refused_and_says_which_there_are(named: Cli) -> None:
+    refused = commission(named, "--rollout", "carefull")
+    assert (refused.code, "take one of: careful, quick" in refused.err) == (2, True), refused.err
+    assert commission(named, "--rollout", "./carefull").code == 2

@@ -83,6 +83,7 @@ async def asked_for(request: web.Request, body: JobBody) -> SubmitJob | SubmitDi
         priority=body.priority,
         task_deadline_s=body.task_deadline,
         offline=body.offline,
+        said=inside.said(),
     )
 
 

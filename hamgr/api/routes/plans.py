@@ -20,6 +20,7 @@ from statemachine.jobs import approvals, grounds
 from statemachine.model import State
 from statemachine.outcomes import Rejected
 from statemachine.planned import Plan
+from statemachine.rollouts import named
 from statemachine.words import JobId, NodeName, RequestId
 
 PREFIX_CHARS_MIN = 4
@@ -128,7 +129,11 @@ async def _look(
     job = after.jobs[JobId(outcome.ref)]
     seen = await context.lookout.look(after, job, timeout_s=context.limits.look_timeout_s)
     view = await asyncio.to_thread(plan_views.looked_at, before, after, job, seen, _voters(request))
-    return before, view, grounds.fixed(command, tuple(job.tasks), job.bundle)
+    nodes = [before.nodes[name] for name in job.tasks]
+    resolved = named.resolved(before, command, nodes)  # so that no later bundle changes the strategy
+    if isinstance(resolved, Rejected):
+        raise of_rejected(resolved)
+    return before, view, grounds.fixed(resolved, tuple(job.tasks), job.bundle)
 
 
 def _named(state: State, wanted: SubmitJob, *, needs_approval: bool) -> tuple[dict[NodeName, bytes], str]:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hamgr.api.strategies import RolloutBody, WindowBody, unkept_times
+from hamgr.api.strategies import RolloutBody, unkept_times
+from hamgr.bundles.strategy import WindowModel
 from statemachine.rollout import OnFailure, Promotion, Rollout, Window
 from tests.hamgr.api import rig
 from tests.hamgr.api.rig import Server
@@ -56,6 +57,7 @@ async def test_a_whole_strategy_arrives_in_the_state_as_it_was_meant_and_is_show
     _, shown, _ = await bundled.call("GET", f"/v1/jobs/{made['id']}")
     assert shown["rollout"] == {
         **FULL,
+        "name": None,
         "min_healthy": 60,
         "healthy_deadline": 300,
         "max_failed": "5%",
@@ -119,7 +121,7 @@ async def test_counts_may_stand_in_the_strategy_or_beside_it_but_must_agree(bund
         ({"windows": [{**NIGHTS, "days": 1}]}, "/rollout/windows/0/days", "is not a key"),
         ({"windows": [{"cron": "0 1 * * *"}]}, "/rollout/windows/0/duration", "is missing"),
         ({"windows": [NIGHTS] * 17}, "/rollout/windows", "at most 16"),
-        ("careful", "/rollout", "dictionary or instance"),
+        (["careful"], "/rollout", "dictionary or instance"),
     ],
     ids=repr,
 )
@@ -177,7 +179,7 @@ TEXTS = st.sampled_from(
     ["25%", "5m", "999999999d", "0 22 * * sat", "* * * * *", "UTC", "9999-12-31T23:59Z", ""]
 )
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | TEXTS
-WINDOWS = st.lists(st.dictionaries(st.sampled_from(sorted(WindowBody.model_fields)), LEAVES), max_size=3)
+WINDOWS = st.lists(st.dictionaries(st.sampled_from(sorted(WindowModel.model_fields)), LEAVES), max_size=3)
 GOOD_WINDOWS = st.fixed_dictionaries({"cron": TEXTS, "duration": TEXTS, "zone": st.text(max_size=8) | TEXTS})
 
 
