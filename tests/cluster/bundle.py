@@ -8,8 +8,28 @@ printf '%s %s %s\\n' $HAMGR_JOB $HAMGR_STEP $HAMGR_ATTEMPT >> ${HAMGR_ROOT:-}/va
 """
 
 
-def write_bundle(directory: Path, *, version: str, extra: str = "sleep {{ pause }}") -> Path:
-    """Write a bundle with one role, `app`, whose scripts record that they ran; return its directory."""
+RESTS = """\
+drain:
+  - name: empty
+    script: {source: effect.sh, template: true}
+  - name: leave
+    script: {source: effect.sh, template: true}
+undrain:
+  - name: fill
+    script: {source: effect.sh, template: true}
+"""
+"""Verbs of a component that can be drained."""
+
+
+def write_bundle(
+    directory: Path, *, version: str, extra: str = "sleep {{ pause }}", more: str = "", root: str = ""
+) -> Path:
+    """Write a bundle with a role `app`, whose scripts record that they ran; return its directory.
+
+    Args:
+        more: Further verbs of the component.
+        root: Further keys of hamgr.yaml.
+    """
     component = directory / "components" / "app"
     component.mkdir(parents=True, exist_ok=True)
     (directory / "hamgr.yaml").write_text(
@@ -18,6 +38,7 @@ def write_bundle(directory: Path, *, version: str, extra: str = "sleep {{ pause 
         "roles:\n"
         "  app: {components: [app]}\n"
         "  worker: {components: [app], requires: [{role: app, min: 1}]}\n"
+        f"{root}"
     )
     (component / "effect.sh").write_text(f"{EFFECT}{extra}\n")
     steps = f"""\
@@ -38,5 +59,5 @@ cleanup:
   - name: config
     file: {{path: /etc/app.conf, state: absent}}
 """
-    (component / "component.yaml").write_text(steps)
+    (component / "component.yaml").write_text(steps + more)
     return directory

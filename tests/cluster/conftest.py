@@ -1,4 +1,8 @@
-"""Clusters for the tests of this folder: on the lab's network, with real OpenSSH nodes."""
+"""Clusters for the tests of this folder: on the lab's network, with real OpenSSH nodes.
+
+1. `fleet` is a cluster of the test's own.
+2. `shared` is one for all tests that ask for it, with nodes as good as new.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.bundle import write_bundle
+from tests.cluster.bundle import RESTS, write_bundle
 from tests.cluster.harness import Cluster
 from tests.lab.conftest import lab, lab_session, on_lab_network
 from tests.lab.kit import Lab
@@ -52,3 +56,47 @@ def fleet(on_lab_network: Lab, tmp_path: Path) -> Iterator[Fleet]:
         yield Fleet(cluster=cluster, lab=lab, first=first, second=second)
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def standing(lab_session: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three replicas for a whole session, which soon believe that a node is silent."""
+    directory = tmp_path_factory.mktemp("shared")
+    cluster = Cluster(directory / "cluster", ssh_key=Path(lab_session.ssh_key), unreachable_deadline_s=4.0)
+    try:
+        with lab_session.in_hub():
+            cluster.start()
+            first = cluster.push(write_bundle(directory / "one", version="1.0", more=RESTS))
+            second = cluster.push(write_bundle(directory / "two", version="2.0", more=RESTS))
+        yield Fleet(cluster=cluster, lab=lab_session, first=first, second=second)
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def shared(standing: Fleet, on_lab_network: Lab) -> Iterator[Fleet]:
+    """The session's cluster, and three hosts that were just discovered and know nothing of the past."""
+    cluster = standing.cluster
+    cluster.revive()
+    _forget_all(cluster)  # after a test that did not come to its end
+    for name in NODES:
+        on_lab_network.run(
+            name, "sh", "-c", "rm -rf /var/lib/hamgr /var/log/effects /etc/app.conf", check=True
+        )
+    addresses = [on_lab_network.address(node) for node in NODES]
+    job = cluster.submit("discover", addresses=addresses, readmit=True)
+    assert cluster.ended(job)["state"] == "succeeded", cluster.job(job)
+    yield standing
+    cluster.revive()
+    _forget_all(cluster)  # other tests use the hosts next
+
+
+def _forget_all(cluster: Cluster) -> None:
+    for schedule in cluster.ask("GET", "/v1/schedules").ok()["items"]:
+        cluster.ask("DELETE", f"/v1/schedules/{schedule['name']}").ok()
+    for job in cluster.ask("GET", "/v1/jobs?state=running").ok()["items"]:
+        cluster.ask("POST", f"/v1/jobs/{job['id']}:cancel", {})
+        cluster.ended(job["id"])
+    nodes = cluster.ask("GET", "/v1/nodes").ok()["items"]
+    for node in sorted(nodes, key=lambda node: node["role"], reverse=True):  # workers lean on the others
+        cluster.ask("DELETE", f"/v1/nodes/{node['name']}?force=true").ok()
