@@ -12,6 +12,7 @@ from typing import TypeAlias
 from statemachine.audit_commands import RecordExec
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
+from statemachine.presence_commands import ReportPresences
 from statemachine.rollout import Rollout
 from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
 from statemachine.stamped import Stamped
@@ -380,4 +381,5 @@ Command: TypeAlias = (
     | StartAttempt
     | FinishAttempt
     | RecordExec
+    | ReportPresences
 )

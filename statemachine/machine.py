@@ -48,8 +48,9 @@ from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.jobs import approvals, audit, control, payments, replacing, schedules, submission, tasks
 from statemachine.model import Node, State
-from statemachine.nodes import inventory, maintenance
+from statemachine.nodes import inventory, maintenance, presences
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
+from statemachine.presence_commands import ReportPresences
 from statemachine.rollouts import waves
 from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
 from statemachine.words import NodeName
@@ -123,6 +124,8 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return _then_settle(draft, inventory.forget_node(draft, command))
         case ReportPresence():
             return _then_settle(draft, inventory.report_presence(draft, command))
+        case ReportPresences():
+            return _then_settle(draft, presences.report_presences(draft, command))
         case PayDebt():
             return payments.pay_debt(draft, command)
         case ForgiveDebt():

@@ -126,6 +126,7 @@ class Node:
     """A managed machine.
 
     Attributes:
+        presence_at: Since when its presence is what it is; 0 where that was not recorded.
         host_key: Pinned public key in OpenSSH form; empty before it was discovered.
         machine_id: machine-id(5); empty before it was discovered.
         epoch: The fence: the highest number under which anybody was sent to the node.
@@ -166,6 +167,7 @@ class Node:
     past: tuple[Transition, ...] = ()
     index: int = 0
     last_request: Mapping[str, Value] = field(default_factory=dict)
+    presence_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ def node_line(node: Node) -> dict[str, Any]:
         "status": node.status,
         "presence": node.presence,
         "presence_reason": node.presence_reason,
+        "presence_since": moment(node.presence_at),
         "health": node.health,
         "role": node.role,
         "address": node.endpoint.address,

@@ -197,9 +197,9 @@ def report_presence(draft: Draft, command: ReportPresence) -> Outcome:
     return Accepted(index=draft.index, ref=node.name)
 
 
-def set_presence(draft: Draft, node: Node, presence: Presence, reason: str) -> Node:
+def set_presence(draft: Draft, node: Node, presence: Presence, reason: str, *, tell: bool = True) -> Node:
     """Store what is known of a node's presence; a node that cannot be reached has no known health."""
-    if node.presence is not presence:
+    if tell and node.presence is not presence:
         draft.event(
             "node.presence", node.name, f"{node.presence} -> {presence}{': ' + reason if reason else ''}"
         )
@@ -210,6 +210,7 @@ def set_presence(draft: Draft, node: Node, presence: Presence, reason: str) -> N
             node,
             presence=presence,
             presence_reason=reason[:ERROR_CHARS_MAX],
+            presence_at=node.presence_at if presence is node.presence else draft.at,
             health=health,
             seen_at=seen_at,
         )

@@ -81,8 +81,8 @@ def _presence(node: Node) -> Iterator[Cause]:
         yield Cause(
             kind=CauseKind.PRESENCE,
             message=f"it is {node.presence}: {node.presence_reason or 'no reason was recorded'}"
-            + ("; it was last seen then" if node.seen_at else ""),
-            since=node.seen_at or None,
+            + ("; it was last seen then" if node.seen_at and not node.presence_at else ""),
+            since=node.presence_at or node.seen_at or None,
             way_out=f"hamgr discover {node.endpoint}, when it is back" if lost else "",
         )
 
