@@ -87,7 +87,7 @@ def shared(standing: Fleet, on_lab_network: Lab) -> Iterator[Fleet]:
     job = cluster.submit("discover", addresses=addresses, readmit=True)
     assert cluster.ended(job)["state"] == "succeeded", cluster.job(job)
     yield standing
-    cluster.revive()
+    cluster.wake()
     _forget_all(cluster)  # other tests use the hosts next
 
 

@@ -84,13 +84,17 @@ class Cluster:
 
     def revive(self) -> None:
         """Start what is dead, thaw what is frozen, and wait until all replicas answer."""
+        self.wake()
+        for name in self.names:
+            self.wait(f"replica {name}", lambda name=name: self.on(name, "GET", "/readyz").status == 200)
+
+    def wake(self) -> None:
+        """Start what is dead and thaw what is frozen, without waiting for them."""
         for name in self.names:
             if self.processes.ended(name) is not None:
                 self.processes.start_replica(name)
             else:
                 self.processes.signal_replica(name, signal.SIGCONT)
-        for name in self.names:
-            self.wait(f"replica {name}", lambda name=name: self.on(name, "GET", "/readyz").status == 200)
 
     def on(
         self, name: str, method: str, path: str, body: Any = None, *, key: str = "", timeout_s: float = 5.0

@@ -198,3 +198,32 @@ def test_any_strategy_is_refused_or_can_be_judged(body: dict[str, Any]) -> None:
         return
     for fault in unkept_times(found, rig.NOW):
         assert fault.pointer.startswith("/rollout/")
+
+
+async def test_a_text_or_a_name_means_a_strategy_of_the_bundle(bundled: Server) -> None:
+    before = bundled.state
+    for rollout in ("careful", {"name": "careful", "canary": 1}):
+        status, problem, _ = await bundled.call("POST", "/v1/jobs", job(rollout))
+        assert (status, problem["code"], problem["offenders"]) == (422, "invalid", ["careful"]), problem
+        assert "no rollout 'careful'" in problem["detail"]
+    assert bundled.state.jobs == before.jobs
+
+
+async def test_a_plan_keeps_the_strategy_that_it_showed_whatever_is_pushed_later(bundled: Server) -> None:
+    await push(bundled, "rollouts: {quick: {max_parallel: 2}}\ndefault_rollouts: {commission: quick}\n")
+    status, plan, _ = await bundled.call("POST", "/v1/plans", job())
+    assert (status, plan["rollout"], plan["max_parallel"]) == (201, "quick", 2), plan
+    await push(bundled, "rollouts: {quick: {max_parallel: 1}}\n")
+    status, made, _ = await bundled.call("POST", f"/v1/plans/{plan['hash']}:apply", {})
+    assert status == 202, made
+    found = bundled.state.jobs[made["id"]]
+    assert (found.rollout.name, found.max_parallel) == ("quick", 2)
+    _, shown, _ = await bundled.call("GET", "/v1/bundles/" + bundled.state.current_bundle)
+    assert (shown["rollouts"]["quick"]["max_parallel"], shown["default_rollouts"]) == (1, {})
+
+
+async def push(server: Server, rollouts: str) -> None:
+    """Make a bundle with `rollouts` the current one."""
+    files = {**rig.BUNDLE, "hamgr.yaml": rig.BUNDLE["hamgr.yaml"] + rollouts}
+    async with server.session.post(f"{server.url}/v1/bundles", data=rig.archive(files)) as answer:
+        assert answer.status == 201, await answer.text()
