@@ -10,7 +10,9 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hamgr.logs.pieces import KEPT_BYTES_MAX
+from hamgr.presence.settings import PresenceSection
 from hamgr.raft.settings import Timers
+from hamgr.vip.settings import VIPSection
 
 CONFIG_BYTES_MAX = 64 * 1024
 SECRET_CHARS_MIN = 32
@@ -130,6 +132,9 @@ class Config(_Section):
     timers: TimersSection = Field(default_factory=TimersSection)
     ssh: SSHSection
     logs: LogsSection = Field(default_factory=LogsSection)
+    presence: PresenceSection = Field(default_factory=PresenceSection)
+    vip: VIPSection | None = None
+    """The address that the leader holds; none when it is left out."""
 
     @property
     def raft_dir(self) -> Path:

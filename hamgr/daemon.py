@@ -16,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -44,8 +45,12 @@ from hamgr.logs.sources import ReplicaPeerLogs
 from hamgr.logs.store import LogStore
 from hamgr.manager import Manager
 from hamgr.membership import credentials_of, raft_settings
+from hamgr.presence.service import PresenceService
 from hamgr.raft.port import CannotStart
 from hamgr.raft.replica import RaftReplica
+
+if TYPE_CHECKING:
+    from hamgr.vip.service import VIPService
 
 log = logging.getLogger("hamgrd")
 
@@ -74,6 +79,14 @@ def _shelf_of(settings: Config) -> Shelf:
     return Shelf(store)
 
 
+def _vip_of(settings: Config, replica: RaftReplica) -> "VIPService | None":
+    if settings.vip is None:
+        return None
+    from hamgr.vip.service import VIPService  # noqa: PLC0415 - pyroute2 takes 24 MB, for those that have a VIP
+
+    return VIPService(settings.vip, replica, election_s_min=settings.timers.election_s_min)
+
+
 def _end_of_replica(why: str) -> None:
     log.critical("the replica cannot go on: %s", why)
     os._exit(EXIT_REPLICA_FAILED)
@@ -84,6 +97,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     """Run one replica for as long as the context is open."""
     clock = SystemClock()
     replica = replica_of(settings)
+    vip = _vip_of(settings, replica)
     known = tokens.load(settings.token_file)
     token = known[0].secret
     blobs = BlobStore(settings.data_dir / "blobs")
@@ -110,9 +124,18 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         before_fence=keeper.rescue,
         conceal=executor.conceal,
     )
-    context = api.ApiContext(
+    presence = PresenceService(
+        settings.presence,
         replica=replica,
         members=replica.members,
+        proposer=tools.proposer,
+        executor=executor,
+        clock=clock,
+        token=token,
+    )
+    context = api.ApiContext(
+        replica=replica,
+        members=replica.members if vip is None else vip.members,
         blobs=blobs,
         load_bundle=load_bundle,
         logs=NodeLogs(replica=replica, executor=executor, kept=keeper),
@@ -125,17 +148,26 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         clock=clock,
         new_request_id=id_maker(),
         api=f"http://{settings.api}",
+        presence=presence,
+        vip=vip,
+        contact_age_s=lambda: replica.contact_age_s,
     )
+    doors = [] if vip is None else vip.doors(credentials_of(settings))
     await replica.start()
     manager = asyncio.create_task(Manager(tools=tools, new_cluster=secrets.token_hex(4)).run())
     keeping = asyncio.create_task(keeper.run())
+    watching = asyncio.create_task(presence.run())
     try:
-        async with api.serving(api.build_app(context), settings.api):
+        async with (
+            api.serving(api.build_app(context), settings.api, doors=doors),
+            contextlib.nullcontext() if vip is None else vip.running(),
+        ):
             yield replica
     finally:
-        for task in (keeping, manager):
+        duties = (watching, keeping, manager)
+        for task in duties:
             task.cancel()
-        await asyncio.gather(keeping, manager, return_exceptions=True)
+        await asyncio.gather(*duties, return_exceptions=True)
         await executor.close()
         await replica.stop()
 

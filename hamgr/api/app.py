@@ -14,9 +14,11 @@ from hamgr.api.routes import (
     logs,
     nodes,
     plans,
+    presence,
     replicas,
     schedules,
     steering,
+    vip,
     why,
 )
 
@@ -27,6 +29,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/problems/{code}", health.get_problem),
     ("GET", "/v1/status", health.get_status),
     ("GET", "/v1/replica", health.get_replica),
+    ("GET", "/v1/vip", vip.get_vip),
+    ("GET", "/v1/health/leader", vip.get_health_leader),
     ("GET", "/v1/replicas", replicas.list_replicas),
     ("POST", "/v1/replicas/{replica}:lead", replicas.lead),
     ("PUT", "/v1/replicas/{replica}", replicas.put_replica),
@@ -52,6 +56,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/jobs/{job}", jobs.get_job),
     ("GET", "/v1/jobs/{job}/log", logs.get_log),
     ("POST", "/v1/logs:fetch", logs.fetch_logs),
+    ("POST", "/v1/presence:probe", presence.probe),
     ("GET", "/v1/jobs/{job}/why", why.job_why),
     ("GET", "/v1/nodes/{node}/why", why.node_why),
     ("GET", "/v1/schedules", schedules.list_schedules),

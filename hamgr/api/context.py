@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -17,6 +17,19 @@ from hamgr.logs.pieces import Attempt
 from hamgr.raft.port import Membership, Replica
 from statemachine.model import Job, State
 from statemachine.words import Digest, JobId, NodeName
+
+
+class VirtualAddress(Protocol):
+    """This replica's part in the address that follows the leader."""
+
+    @property
+    def figures(self) -> Mapping[str, float]: ...
+
+    def check(self, local: str) -> None:
+        """Return when a request to the address `local` may be answered; else `ConnectionAbortedError`."""
+
+    def view(self) -> dict[str, Any]:
+        """Return what this replica knows, as JSON."""
 
 
 class Blobs(Protocol):
@@ -63,6 +76,12 @@ class Commands(Protocol):
     ) -> AsyncGenerator[Ran]: ...
 
 
+class Probes(Protocol):
+    """Looks whether nodes answer, as seen from this replica; see `presence`."""
+
+    async def probe(self, nodes: Sequence[NodeName]) -> tuple[list[NodeName], dict[NodeName, str]]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much of everything one replica gives to its callers."""
@@ -88,6 +107,8 @@ class Limits:
     """A replica whose state may be older is not ready: it would hold readers up, or tell old news."""
     look_timeout_s: float = 45.0
     """How long a plan may look at its nodes; those that are left then are told."""
+    contact_age_s_max: float = 0.5
+    """A leader is healthy as long as its majority was heard of so lately."""
     wait_s_max: float = 30.0
     """The longest that a request may ask to be held until something changes."""
 
@@ -103,6 +124,7 @@ class ApiContext:
         name: This replica's.
         api: Base URL under which others reach this replica; empty when it does not know.
         peer_tls: For calls to other replicas; None for plain HTTP on loopback.
+        contact_age_s: How long ago this leader's majority was heard of; None: it does not lead.
     """
 
     replica: Replica
@@ -119,7 +141,10 @@ class ApiContext:
     clock: Clock
     new_request_id: Callable[[], str]
     api: str = ""
+    presence: Probes | None = None
     peer_tls: ssl.SSLContext | None = None
+    vip: VirtualAddress | None = None
+    contact_age_s: Callable[[], float | None] = lambda: None
     limits: Limits = field(default_factory=Limits)
 
 

@@ -6,7 +6,7 @@
 4. Label values come from the code or name members of the cluster, so that their number is bounded.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client.core import (
@@ -85,18 +85,21 @@ _PEER_GAUGES: tuple[tuple[str, str, Callable[[PeerFigures], float | None]], ...]
 )
 
 
-def exposition(replica: Replica, *, version: str, logs: LogFigures) -> bytes:
+def exposition(
+    replica: Replica, *, version: str, logs: LogFigures, vip: Mapping[str, float] | None = None
+) -> bytes:
     """Return all metrics of a replica, as `CONTENT_TYPE` has it."""
-    return generate_latest(_ReplicaCollector(replica, version, logs))
+    return generate_latest(_ReplicaCollector(replica, version, logs, vip or {}))
 
 
 class _ReplicaCollector(Collector):
     """Yields the metrics of one moment."""
 
-    def __init__(self, replica: Replica, version: str, logs: LogFigures) -> None:
+    def __init__(self, replica: Replica, version: str, logs: LogFigures, vip: Mapping[str, float]) -> None:
         self._replica = replica
         self._version = version
         self._logs = logs
+        self._vip = vip
 
     def collect(self) -> Iterator[Metric]:
         figures = self._replica.figures
@@ -106,6 +109,7 @@ class _ReplicaCollector(Collector):
         yield from _links(figures)
         yield from _loops(figures)
         yield from _job_logs(self._logs)
+        yield from _vip(self._vip)
         if figures.certificate_expires_at is not None:
             yield GaugeMetricFamily(
                 "hamgr_certificate_expires_timestamp_seconds",
@@ -166,6 +170,22 @@ def _loops(figures: Figures) -> Iterator[Metric]:
         longest.add_metric([loop], stalls.longest_s)
     yield count
     yield longest
+
+
+_VIP = {
+    "held": "1 while this replica holds the virtual address.",
+    "trouble": "1 while something keeps this replica from holding the virtual address.",
+    "watchdog_resident_bytes": "What of the watchdog is in memory.",
+    "takes_total": "How often this replica took the virtual address.",
+    "drops_total": "How often it let the virtual address go, or lost it.",
+    "conflicts_total": "How often somebody else answered for the virtual address.",
+}
+
+
+def _vip(figures: Mapping[str, float]) -> Iterator[Metric]:
+    for name, value in figures.items():
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        yield kind("hamgr_vip_" + name.removesuffix("_total"), _VIP[name], value)
 
 
 def _job_logs(logs: LogFigures) -> Iterator[Metric]:

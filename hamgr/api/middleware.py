@@ -33,7 +33,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     request[REQUEST_ID] = context_of(request).new_request_id()
     try:
         auth.check(request)
-        return await handler(request)
+        return await _answer_here(request, handler)
     except Problem as problem:
         return problem.response(request[REQUEST_ID])
     except web.HTTPException as error:
@@ -52,6 +52,18 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
             "hamgr met a bug while it answered this",
             hint=f"report it with the replica's log lines that name {request[REQUEST_ID]}",
         ).response(request[REQUEST_ID])
+
+
+async def _answer_here(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer when this replica holds the address that was asked; else raise `ConnectionAbortedError`."""
+    vip, transport = context_of(request).vip, request.transport
+    if vip is None or transport is None:
+        return await handler(request)
+    local = (transport.get_extra_info("sockname") or ("",))[0]
+    vip.check(local)
+    answer = await handler(request)
+    vip.check(local)  # it may be gone: the machine may have stood still meanwhile
+    return answer
 
 
 def _of_http(request: web.Request, error: web.HTTPException) -> Problem:

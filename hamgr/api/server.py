@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
@@ -19,9 +20,16 @@ BACKLOG = 128
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: web.Application, address: str, *, tls: ssl.SSLContext | None = None
+    app: web.Application,
+    address: str,
+    *,
+    tls: ssl.SSLContext | None = None,
+    doors: Sequence[tuple[socket.socket, ssl.SSLContext]] = (),
 ) -> AsyncIterator[str]:
     """Serve `app` on `HOST:PORT` (port 0: any free one) for as long as the context is open.
+
+    Args:
+        doors: Bound sockets on which it is served as well.
 
     Yields:
         The base URL.
@@ -51,15 +59,23 @@ async def serving(
         head_line_bytes_max=HEAD_LINE_BYTES_MAX,
     )
     try:
-        listener = await asyncio.get_running_loop().create_server(
-            lambda: Express(ways), host.strip("[]"), int(port), ssl=tls, backlog=BACKLOG
-        )
+        loop = asyncio.get_running_loop()
+        listeners = [
+            await loop.create_server(
+                lambda: Express(ways), host.strip("[]"), int(port), ssl=tls, backlog=BACKLOG
+            )
+        ]
         try:
-            bound = listener.sockets[0].getsockname()
+            for door, door_tls in doors:
+                listeners.append(
+                    await loop.create_server(lambda: Express(ways), sock=door, ssl=door_tls, backlog=BACKLOG)
+                )
+            bound = listeners[0].sockets[0].getsockname()
             shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
             yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}"
         finally:
-            listener.close()
+            for listener in listeners:
+                listener.close()
             await runner.shutdown()
             await ways.close(SHUTDOWN_TIMEOUT_S)
     finally:

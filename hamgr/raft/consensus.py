@@ -18,6 +18,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from hamgr.raft.applier import Applier
+from hamgr.raft.contact import Contact, contact_of
 from hamgr.raft.core import Core
 from hamgr.raft.divergence import Divergence
 from hamgr.raft.figures import Histogram
@@ -69,6 +70,7 @@ class Consensus:
         self.settings = settings
         self.leadership = NOBODY
         self.failure = ""
+        self.contact: Contact | None = None
         self.version = 0
         self.reads: deque[tuple[int, bool]] = deque()
         self.refusals: deque[Any] = deque()
@@ -258,6 +260,7 @@ class Consensus:
             self.leadership = Leadership(term=core.term, leader=leader, leads=core.leads)
             self._changed = True
         self.freshness.look(core)
+        self.contact = contact_of(core, time.monotonic())
         while self._reads_waiting and self._reads_waiting[0][0] <= self.applier.index:
             self.reads.append((self._reads_waiting.popleft()[1], True))
         if self._version_applied != self.applier.version:

@@ -8,6 +8,8 @@
 
 import hashlib
 import importlib
+import socket
+from _socket import inet_ntop
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +23,8 @@ from pysyncobj.version import VERSION
 __all__ = ["LIBRARY_VERSION", "Node", "SyncObj", "SyncObjConf", "Transport", "library"]
 
 LIBRARY_VERSION = "0.3.17"
+socket.inet_ntop = inet_ntop
+"""The library puts one that works on Windows only in its place, for the whole process."""
 FILES = {
     "pysyncobj": "4966a9dd893542b1b0e0fcef3d2ea44f2f40919d66b684992e5511be7503c036",
     "pysyncobj.atomic_replace": "43a5252a241939b7f457cbbf39480260c91f0d2035a62b170bf1e1d20d0f9c1d",

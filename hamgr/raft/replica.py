@@ -11,9 +11,11 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 from hamgr.raft import gauges
+from hamgr.raft.contact import Contact
 from hamgr.raft.engine import Engine
 from hamgr.raft.figures import Figures
 from hamgr.raft.members import Members
@@ -89,6 +91,17 @@ class RaftReplica:
     def staleness_s(self) -> float | None:
         """How old `state` may be; see `Replica.staleness_s`."""
         return self._consensus.freshness.age_s
+
+    @property
+    def contact(self) -> Contact | None:
+        """This leader's proof that it leads; for any thread."""
+        return None if self._closed() else self._consensus.contact
+
+    @property
+    def contact_age_s(self) -> float | None:
+        """How long ago this leader's majority was heard of; None when it does not lead."""
+        contact = self.contact
+        return None if contact is None else max(0.0, time.monotonic() - contact.at)
 
     @property
     def figures(self) -> Figures:

@@ -34,7 +34,8 @@ async def get_metrics(request: web.Request) -> web.Response:
 
     query.allow(request)
     context = context_of(request)
-    body = metrics.exposition(context.replica, version=context.version, logs=context.logs.figures)
+    vip = None if context.vip is None else context.vip.figures
+    body = metrics.exposition(context.replica, version=context.version, logs=context.logs.figures, vip=vip)
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
