@@ -28,10 +28,10 @@ _CLOSE_TIMEOUT_S = 5.0
 class Lane(Enum):
     """Kinds of commands, each with how many run at once on one connection."""
 
-    RUN = ("run", 3)
+    RUN = ("run", 2)
     FOLLOW = ("follow", 3)
     QUICK = ("quick", 2)
-    LOOK = ("look", 1)
+    LOOK = ("look", 2)
     EXEC = ("exec", 1)
 
     @property

@@ -143,17 +143,21 @@ class _Session(Receiver):
         self.used = False
         self.status: int | None = None
         """Of what the login ran, which should not end."""
+        self.spoilt = False
+        """It is about to end, and serves nobody any more."""
         self._on_end = on_end
         self._noise = bytearray()
 
     def output_received(self, data: bytes) -> None:
-        if self.look is not None:
+        if self.look is not None and not self.look.over.is_set():
             self.look.take(data)
             if self.look.too_long:
                 self.abort()
                 self.look.lost()
         elif self.used or len(self._noise) > NOISE_BYTES_MAX:
             self.abort()  # it speaks unasked
+            self.spoilt = True
+            self._on_end(self)
         else:
             self._noise += data  # a login that talks first
 
@@ -190,7 +194,8 @@ class Looks:
     def __init__(self, calls: Calls, connections: Connections) -> None:
         self._calls = calls
         self._connections = connections
-        self._sessions: dict[_Place, _Session] = {}
+        self._rest: dict[_Place, list[_Session]] = {}
+        """Sessions without a look; a lane's places bound how many there are."""
 
     async def look(
         self, host: Host, script: bytes, *, timeout_s: float, output_bytes_max: int, once: bool
@@ -217,13 +222,14 @@ class Looks:
                 return _seen(host, look)
 
     async def _session(self, place: _Place, deadline: float) -> _Session:
-        """Return the session of a place, opened when there is none.
+        """Take a session that rests, or open one.
 
         Raises:
             SessionNotOpenedError: Nothing was sent.
         """
-        session = self._sessions.get(place)
-        if session is not None and not session.ended:
+        if self._rest.get(place):
+            session = self._rest[place].pop()
+            self._drop_empty(place)
             return session
         session = _Session(lambda ended: self._forget(place, ended))
         try:
@@ -234,8 +240,6 @@ class Looks:
             raise SessionNotOpenedError("it opened no session in time") from failure
         except SessionLostError as failure:
             raise SessionNotOpenedError(str(failure)) from failure
-        if not session.ended:
-            self._sessions[place] = session
         return session
 
     async def _ask(
@@ -260,15 +264,22 @@ class Looks:
         finally:
             session.look = None
             if look.exit_code is None:
-                self._forget(place, session)
                 session.abort()
+            elif not session.ended and not session.spoilt:
+                self._rest.setdefault(place, []).append(session)
         ran_nothing = first and not look.begun and session.status is not None
         if look.exit_code is None and not look.too_long and not ran_nothing:
             raise SessionLostError("the connection was lost")
 
     def _forget(self, place: _Place, session: _Session) -> None:
-        if self._sessions.get(place) is session:
-            del self._sessions[place]
+        """Let a session that has ended be taken by nobody."""
+        if session in self._rest.get(place, ()):
+            self._rest[place].remove(session)
+            self._drop_empty(place)
+
+    def _drop_empty(self, place: _Place) -> None:
+        if not self._rest[place]:
+            del self._rest[place]
 
 
 def _seen(host: Host, look: _Look) -> Look:

@@ -129,6 +129,22 @@ async def test_what_is_left_behind_holds_up_no_look_and_ends_no_other(node: Sand
     assert (await look(node, "echo next")).output == b"next\n"
 
 
+async def test_a_short_look_passes_a_long_one_and_both_shells_serve_again(node: SandboxWorld) -> None:
+    long = asyncio.ensure_future(look(node, "sleep 3600; echo woken"))
+    give_up_at = time.monotonic() + 15
+    while not _sleepers(node):
+        assert time.monotonic() < give_up_at
+        await asyncio.sleep(0.02)
+    short = await look(node, "echo $PPID; echo short")
+    assert short.output.endswith(b"short\n")
+    assert not long.done()
+    for pid in _sleepers(node):
+        os.kill(pid, signal.SIGKILL)
+    assert (await long).output.endswith(b"woken\n")
+    together = [look(node, "sleep 0.3; echo $PPID") for _ in range(6)]
+    assert {seen.exit_code for seen in await asyncio.gather(*together)} == {0}
+
+
 async def test_a_shell_that_died_between_two_looks_is_replaced(node: SandboxWorld) -> None:
     loop = await look(node, "cut -d' ' -f4 /proc/$PPID/stat")
     os.kill(int(loop.output), signal.SIGKILL)
