@@ -45,7 +45,6 @@ from hamgr.logs.sources import ReplicaPeerLogs
 from hamgr.logs.store import LogStore
 from hamgr.manager import Manager
 from hamgr.membership import credentials_of, raft_settings
-from hamgr.presence.service import PresenceService
 from hamgr.raft.port import CannotStart
 from hamgr.raft.replica import RaftReplica
 
@@ -124,15 +123,6 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         before_fence=keeper.rescue,
         conceal=executor.conceal,
     )
-    presence = PresenceService(
-        settings.presence,
-        replica=replica,
-        members=replica.members,
-        proposer=tools.proposer,
-        executor=executor,
-        clock=clock,
-        token=token,
-    )
     context = api.ApiContext(
         replica=replica,
         members=replica.members if vip is None else vip.members,
@@ -148,7 +138,6 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         clock=clock,
         new_request_id=id_maker(),
         api=f"http://{settings.api}",
-        presence=presence,
         vip=vip,
         contact_age_s=lambda: replica.contact_age_s,
     )
@@ -156,7 +145,6 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     await replica.start()
     manager = asyncio.create_task(Manager(tools=tools, new_cluster=secrets.token_hex(4)).run())
     keeping = asyncio.create_task(keeper.run())
-    watching = asyncio.create_task(presence.run())
     try:
         async with (
             api.serving(api.build_app(context), settings.api, doors=doors),
@@ -164,7 +152,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         ):
             yield replica
     finally:
-        duties = (watching, keeping, manager)
+        duties = (keeping, manager)
         for task in duties:
             task.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
