@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from statemachine.audit_commands import RecordExec
+from statemachine.cluster_commands import MakeJoinToken, RedeemJoinToken, RevokeJoinToken
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.presence_commands import ReportPresences
@@ -382,4 +383,7 @@ Command: TypeAlias = (
     | FinishAttempt
     | RecordExec
     | ReportPresences
+    | MakeJoinToken
+    | RevokeJoinToken
+    | RedeemJoinToken
 )

@@ -12,6 +12,8 @@ from typing import assert_never
 
 from statemachine import codec, configuration, requests, words
 from statemachine.audit_commands import RecordExec
+from statemachine.cluster import tokens
+from statemachine.cluster_commands import MakeJoinToken, RedeemJoinToken, RevokeJoinToken
 from statemachine.commands import (
     AddNode,
     ApprovePlan,
@@ -178,6 +180,12 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return _then_settle(draft, tasks.finish_attempt(draft, command))
         case RecordExec():
             return audit.record_exec(draft, command)
+        case MakeJoinToken():
+            return tokens.make(draft, command)
+        case RevokeJoinToken():
+            return tokens.revoke(draft, command)
+        case RedeemJoinToken():
+            return tokens.redeem(draft, command)
         case _:
             assert_never(command)
 

@@ -9,6 +9,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from statemachine.joining import JoinToken
 from statemachine.manifest import Bundle
 from statemachine.planned import Plan
 from statemachine.rollout import Hold, Rollout
@@ -360,6 +361,7 @@ class State:
         event_base: Events with an index up to this one may be gone.
         plans: By hash, the oldest first.
         schedules: By name.
+        join_tokens: By id, the oldest first.
     """
 
     index: int = 0
@@ -378,3 +380,4 @@ class State:
     job_count: int = 0
     plans: Mapping[str, Plan] = field(default_factory=dict)
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    join_tokens: Mapping[str, JoinToken] = field(default_factory=dict)

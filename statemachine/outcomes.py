@@ -33,6 +33,7 @@ class Reason(StrEnum):
     LIMIT = "limit"
     NO_SUCH_PLAN = "no-such-plan"
     NO_SUCH_SCHEDULE = "no-such-schedule"
+    NO_SUCH_TOKEN = "no-such-token"  # noqa: S105 - the name of a rule
     NOT_APPROVED = "not-approved"
     """The plan needs a second person's approval, and has none."""
     NOT_ALLOWED = "not-allowed"

@@ -1,0 +1,44 @@
+"""The entries of the log that are about the cluster itself; `commands` has the rules for all of them."""
+
+from dataclasses import dataclass
+
+from statemachine.joining import JoinsAs
+from statemachine.stamped import Stamped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeJoinToken(Stamped):
+    """Let one machine join, once, until `expires_at`.
+
+    Attributes:
+        sha256: Of the secret, which whoever asks has made and the cluster never sees before it is used.
+        name: What may join with it; empty for any name that is free.
+    """
+
+    sha256: str
+    joins_as: JoinsAs
+    expires_at: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeJoinToken(Stamped):
+    """Take a token back that was not used."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedeemJoinToken(Stamped):
+    """A machine joins. The same machine (`key`) may say so again, and gets the same answer.
+
+    Attributes:
+        key: SHA-256 of its public key, in hexadecimal.
+        replica: Its id as a replica; empty for a node.
+    """
+
+    sha256: str
+    joins_as: JoinsAs
+    name: str
+    key: str
+    replica: str = ""
