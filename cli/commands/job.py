@@ -1,5 +1,6 @@
 """hamgr job: the group, and the commands that only look."""
 
+import json
 from typing import Any
 
 import click
@@ -64,11 +65,14 @@ def show_job(job: str) -> None:
     plain: dict[str, Any] = {key: value for key, value in data.items() if key != "tasks"}
     plain["holds"] = [_hold(hold) for hold in data["holds"]]
     plain["rollout"] = {key: value for key, value in data["rollout"].items() if value}
-    tasks = [
-        {"node": t["node"], "state": t["state"], "wave": t["wave"], "step": t["step"], "error": t["error"]}
-        for t in data["tasks"]
-    ]
+    tasks = [_task(task) for task in data["tasks"]]
     show(settings().output, data, names=[data["id"]], text=describe({**plain, "tasks": tasks}))
+
+
+def _task(task: Any) -> dict[str, Any]:
+    """Return a task as one line has room for; its own variables as they would be written."""
+    line = {key: task[key] for key in ("node", "state", "wave", "step", "error")}
+    return line | ({"variables": json.dumps(task["variables"])} if "variables" in task else {})
 
 
 def _hold(hold: Any) -> dict[str, Any]:
