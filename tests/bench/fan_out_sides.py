@@ -4,7 +4,7 @@
   then run over the replica's kept connections;
 - `verify`: a verify job whose one step is the command, through the API of one replica: a look, but claimed,
   announced and recorded node by node, each in the replicated log with its sync;
-- `executor`: the verbs of `backends.ssh` for an attempt, with the runner and its syncs on the node, without the log;
+- `executor`: the verbs of `backends.ssh` for an attempt, with the runner and its syncs on the node;
 - `look`: the verb of `backends.ssh` for what changes nothing: on a kept session, bounded, not recorded;
 - `sessions`: the command in a session of its own on each connection, without the runner: sshd and ourselves;
 - `login`: connections alone. No one who logs in can be quicker than sshd is.
