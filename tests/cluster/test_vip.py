@@ -1,0 +1,184 @@
+"""The address that follows the leader, on real interfaces: it moves, and it never stays behind."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.vips import Caller, VIPCluster, vip_cluster
+from tests.lab.kit.processes import alive, tool
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VIPCluster]:
+    with vip_cluster(tmp_path_factory.mktemp("vip") / "cluster") as vips:
+        yield vips
+
+
+@pytest.fixture
+def vips(running: VIPCluster) -> Iterator[VIPCluster]:
+    """A cluster whose leader holds the address alone."""
+    running.settle()
+    yield running
+    for replica in running.cluster.names:
+        running.mend(replica)
+
+
+def answered_by(vips: VIPCluster, caller: Caller, *, other_than: str) -> str:
+    """Wait until somebody else answers at the address; return who."""
+    return vips.cluster.wait(
+        "an answer from another replica",
+        lambda: next((who for _, who in reversed(caller.answers) if who != other_than), ""),
+    )
+
+
+def moved(vips: VIPCluster, old: str) -> str:
+    """Wait until another replica leads and has the address; return its name."""
+    return vips.cluster.wait(
+        "another holder",
+        lambda: (name := vips.cluster.leader()) and name != old and name in vips.holders() and name,
+    )
+
+
+def gone(vips: VIPCluster, replica: str) -> None:
+    vips.cluster.wait(
+        f"{replica} without addresses",
+        lambda: replica not in vips.holders() and replica not in vips.holders(vips.ipv6),
+    )
+
+
+def watchdog(vips: VIPCluster, replica: str) -> int:
+    return int(vips.view(replica)["watchdog"]["pid"])
+
+
+def test_the_leader_alone_has_the_addresses_and_answers_there(vips: VIPCluster) -> None:
+    leader = vips.settle()
+    assert vips.holders(vips.ipv6) == [leader]
+    for ip in (vips.ip, vips.ipv6):
+        with Caller(vips, ip) as caller:
+            vips.cluster.wait("an answer", lambda caller=caller: caller.answers)
+        assert {who for _, who in caller.answers} == {leader}
+    assert vips.view(leader)["held"]
+    metrics = vips.cluster.on(leader, "GET", "/metrics").ok().decode()
+    assert "hamgr_vip_held 1.0" in metrics
+    told = [vips.cluster.on(name, "GET", "/v1/health/leader").status for name in vips.cluster.names]
+    assert [name for name, status in zip(vips.cluster.names, told, strict=True) if status == 200] == [leader]
+
+
+def test_a_planned_move_takes_the_address_along(vips: VIPCluster) -> None:
+    old = vips.settle()
+    heir = next(name for name in vips.cluster.names if name != old)
+    with Caller(vips, vips.ip) as caller:
+        vips.cluster.wait("an answer", lambda: caller.answers)
+        vips.cluster.on(old, "POST", f"/v1/replicas/{heir}:lead")
+        assert answered_by(vips, caller, other_than=old) == moved(vips, old)
+    gone(vips, old)
+
+
+def test_a_killed_daemon_leaves_no_address_and_no_watchdog_behind(vips: VIPCluster) -> None:
+    old = vips.settle()
+    guard = watchdog(vips, old)
+    vips.cluster.kill(old)
+    gone(vips, old)
+    vips.cluster.wait("the watchdog's end", lambda: not alive(guard))
+    moved(vips, old)
+
+
+def test_a_daemon_that_stands_still_loses_the_address_to_its_watchdog(vips: VIPCluster) -> None:
+    old = vips.settle()
+    guard = watchdog(vips, old)
+    vips.cluster.freeze(old)
+    gone(vips, old)
+    assert alive(guard)
+    moved(vips, old)
+    vips.cluster.thaw(old)
+
+
+def test_a_machine_that_stood_still_never_answers_at_the_address_again(vips: VIPCluster) -> None:
+    old = vips.settle()
+    with Caller(vips, vips.ip) as four, Caller(vips, vips.ipv6) as six:
+        for caller in (four, six):
+            vips.cluster.wait("an answer", lambda caller=caller: caller.answers)
+        vips.wreck(old, "freeze")
+        asleep = time.monotonic()
+        heir = answered_by(vips, four, other_than=old)
+        assert answered_by(vips, six, other_than=old) == heir
+        vips.mend(old)
+        thawed = time.monotonic()
+        vips.cluster.wait("a second of answers", lambda: four.answers[-1][0] > thawed + 1.0)
+    assert {who for at, who in (*four.answers, *six.answers) if at > asleep + four.timeout_s} == {heir}
+    gone(vips, old)
+
+
+def test_a_machine_that_stands_still_loses_the_address_by_its_kernel(vips: VIPCluster) -> None:
+    old = vips.settle()
+    vips.wreck(old, "freeze")
+    gone(vips, old)
+
+
+def test_a_leader_that_is_cut_off_lets_go_though_clients_still_reach_it(vips: VIPCluster) -> None:
+    old = vips.settle()
+    with Caller(vips, vips.ip) as caller:
+        vips.cluster.wait("an answer", lambda: caller.answers)
+        vips.wreck(old, "partition")
+        heir = answered_by(vips, caller, other_than=old)
+        switched = time.monotonic()
+        gone(vips, old)
+        vips.cluster.wait("more answers", lambda: caller.answers[-1][0] > switched + 0.5)
+    assert {who for at, who in caller.answers if at > switched} == {heir}
+
+
+def test_a_stop_lets_the_address_go_first(vips: VIPCluster) -> None:
+    old = vips.settle()
+    vips.cluster.processes.signal_replica(old, signal.SIGTERM)
+    vips.cluster.wait("its end", lambda: vips.cluster.processes.ended(old) is not None)
+    assert old not in vips.holders()
+    log = next(plan.log for plan in vips.cluster.layout.replicas if plan.name == old).read_text()
+    assert "let go: this replica stops" in log
+    moved(vips, old)
+
+
+def test_a_watchdog_that_is_killed_is_replaced(vips: VIPCluster) -> None:
+    leader = vips.settle()
+    before = watchdog(vips, leader)
+    os.kill(before, signal.SIGKILL)
+    vips.cluster.wait(
+        "another watchdog",
+        lambda: vips.view(vips.settle())["watchdog"]["pid"] not in (None, before),
+    )
+
+
+def test_an_address_that_a_stranger_has_is_not_taken_until_it_is_free(vips: VIPCluster) -> None:
+    old = vips.settle()
+    address = ("addr", "{}", f"{vips.ip}/32", "dev", "br0")
+    hub = ("ip", "-n", vips.namespace())
+    vips.cluster.kill(old)
+    tool(*hub, *(word.format("add") for word in address))
+    try:
+        trouble = vips.cluster.wait(
+            "a complaint",
+            lambda: (name := vips.cluster.leader()) and name != old and vips.view(name)["trouble"],
+        )
+        assert vips.ip in trouble
+        assert "02:77:00:00:00:fe" in trouble  # the bridge
+        assert "no replica of ours" in trouble
+        assert vips.holders() == []
+    finally:
+        with contextlib.suppress(Exception):
+            tool(*hub, *(word.format("del") for word in address))
+    heir = moved(vips, old)
+    vips.cluster.wait("its word", lambda: vips.view(heir)["held"])
+    assert vips.view(heir)["trouble"] is None
+
+
+def test_the_watchdog_is_small(vips: VIPCluster) -> None:
+    resident = vips.view(vips.settle())["watchdog"]["resident_bytes"]
+    print(f"the watchdog takes {resident / 2**20:.1f} MiB")
+    assert resident < 32 * 2**20
+    assert Path(f"/proc/{watchdog(vips, vips.settle())}").exists()
