@@ -1,6 +1,7 @@
 """Bundles' bytes for this replica: from its own store, else from another replica, which it then keeps."""
 
 import asyncio
+import ssl
 
 import aiohttp
 
@@ -14,10 +15,13 @@ FETCH_TIMEOUT_S = 10.0
 class ReplicaArchives:
     """Reads from the local store and fetches what it lacks; the digest proves what a peer sends."""
 
-    def __init__(self, *, store: BlobStore, replica: Replica, token: str) -> None:
+    def __init__(
+        self, *, store: BlobStore, replica: Replica, token: str, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._store = store
         self._replica = replica
         self._token = token
+        self._tls = tls
 
     async def fetch(self, digest: Digest) -> bytes:
         """Return the bundle's bytes.
@@ -31,7 +35,8 @@ class ReplicaArchives:
             missing = error
         headers = {"Authorization": f"Bearer {self._token}"}
         timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        connector = aiohttp.TCPConnector(ssl=self._tls or True)
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
             for peer in self._replica.peers:
                 data = await _get(session, f"{peer.api}/v1/blobs/{digest}")
                 if data is not None:

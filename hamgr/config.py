@@ -14,6 +14,7 @@ from hamgr.raft.settings import Timers
 from hamgr.vip.settings import VIPSection
 
 CONFIG_BYTES_MAX = 64 * 1024
+HTTPS = "https://"
 SECRET_CHARS_MIN = 32
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 """Of a replica."""
@@ -43,16 +44,27 @@ def _reachable_address(text: str) -> str:
     return text
 
 
-def _loopback_address(text: str) -> str:
-    if not _parts(text)[0].is_loopback:
+def _api_address(text: str) -> str:
+    bare = text.removeprefix(HTTPS)
+    address = _parts(bare)[0]
+    if bare == text and not address.is_loopback:
         raise ValueError(
-            f"{text!r} is not a loopback address; the HTTP API has no TLS yet, so hamgrd refuses any other"
+            f"{text!r} is not a loopback address, and without TLS hamgrd refuses any other; "
+            f"write {HTTPS}{text}, and it is served there with the replica's certificate"
         )
+    if address.is_unspecified:
+        raise ValueError(f"{text!r} is no address that could be reached; name one of this host")
     return text
 
 
+def api_url(address: str) -> str:
+    """Return the base URL of an `api`: plain HTTP (on loopback) unless it says https."""
+    return address if address.startswith(HTTPS) else f"http://{address}"
+
+
 ReachableAddress = Annotated[str, AfterValidator(_reachable_address)]
-LoopbackAddress = Annotated[str, AfterValidator(_loopback_address)]
+ApiAddress = Annotated[str, AfterValidator(_api_address)]
+"""`LOOPBACK:PORT` without TLS, or `https://ADDRESS:PORT`."""
 ReplicaUuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$")]
 
 
@@ -66,7 +78,7 @@ class PeerSection(_Section):
     id: ReplicaUuid
     """As in its certificate; `hamgrd make-certificates` prints it."""
     raft: ReachableAddress
-    api: LoopbackAddress
+    api: ApiAddress
 
 
 class TLSSection(_Section):
@@ -76,6 +88,8 @@ class TLSSection(_Section):
     """The cluster's own; whoever has a certificate of it is a replica or a client of this cluster."""
     certificate: Path
     key: Path
+    authority_key: Path | None = None
+    """The authority's own key: with it, this replica renews its certificate and lets others join."""
 
 
 class TimersSection(_Section):
@@ -121,10 +135,10 @@ class Config(_Section):
     name: str = Field(pattern=f"^{NAME.pattern}$")
     data_dir: Path
     raft: ReachableAddress
-    api: LoopbackAddress
+    api: ApiAddress
     tls: TLSSection
     token_file: Path
-    """The API's bearer token; the same on all replicas."""
+    """The API's bearer tokens; the same on all replicas."""
     peers: Mapping[str, PeerSection] = Field(default_factory=dict)
     join: bool = False
     """This replica is added to a cluster that runs; it is no member until that cluster's log says so."""

@@ -12,8 +12,9 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from hamgr.archives import ReplicaArchives
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
 from hamgr.commands import EXIT_CONFIGURATION, fail, main
-from hamgr.config import Config, ConfigError
+from hamgr.config import HTTPS, Config, ConfigError, api_url
 from hamgr.ids import id_maker
 from hamgr.jobs.adhoc import Adhoc
 from hamgr.jobs.attempt import AttemptSettings
@@ -47,6 +48,7 @@ from hamgr.manager import Manager
 from hamgr.membership import credentials_of, raft_settings
 from hamgr.raft.port import CannotStart
 from hamgr.raft.replica import RaftReplica
+from hamgr.transport import ApiTLS
 
 if TYPE_CHECKING:
     from hamgr.vip.service import VIPService
@@ -86,13 +88,24 @@ def _vip_of(settings: Config, replica: RaftReplica) -> "VIPService | None":
     return VIPService(settings.vip, replica, election_s_min=settings.timers.election_s_min)
 
 
+def _serving(
+    settings: Config,
+    context: api.ApiContext,
+    tls: ApiTLS,
+    doors: Sequence[tuple[socket.socket, ssl.SSLContext]],
+) -> contextlib.AbstractAsyncContextManager[str]:
+    secure = settings.api.startswith(HTTPS)
+    address = settings.api.removeprefix(HTTPS)
+    return api.serving(api.build_app(context), address, tls=tls.server if secure else None, doors=doors)
+
+
 def _end_of_replica(why: str) -> None:
     log.critical("the replica cannot go on: %s", why)
     os._exit(EXIT_REPLICA_FAILED)
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Config) -> AsyncIterator[RaftReplica]:
+async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     """Run one replica for as long as the context is open."""
     clock = SystemClock()
     replica = replica_of(settings)
@@ -107,11 +120,11 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         replica=replica,
         executor=executor,
         shelf=_shelf_of(settings),
-        peers=ReplicaPeerLogs(replica=replica, token=token),
+        peers=ReplicaPeerLogs(replica=replica, token=token, tls=tls.client),
         recent=recent,
         attempt_bytes_max=settings.logs.attempt_bytes_max,
     )
-    scripts = BundleScripts(ReplicaArchives(store=blobs, replica=replica, token=token))
+    scripts = BundleScripts(ReplicaArchives(store=blobs, replica=replica, token=token, tls=tls.client))
     tools = Tools(
         replica=replica,
         proposer=Proposer(replica=replica, clock=clock, new_id=id_maker()),
@@ -137,7 +150,8 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
         version=version("hamgr"),
         clock=clock,
         new_request_id=id_maker(),
-        api=f"http://{settings.api}",
+        api=api_url(settings.api),
+        peer_tls=tls.client,
         vip=vip,
         contact_age_s=lambda: replica.contact_age_s,
     )
@@ -147,7 +161,7 @@ async def running(settings: Config) -> AsyncIterator[RaftReplica]:
     keeping = asyncio.create_task(keeper.run())
     try:
         async with (
-            api.serving(api.build_app(context), settings.api, doors=doors),
+            _serving(settings, context, tls, doors),
             contextlib.nullcontext() if vip is None else vip.running(),
         ):
             yield replica
@@ -166,8 +180,14 @@ async def serve(settings: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings) as replica:
-        loop.add_signal_handler(signal.SIGHUP, replica.reload, credentials_of(settings))
+    tls = ApiTLS(credentials_of(settings))
+    async with running(settings, tls) as replica:
+
+        def reload() -> None:
+            replica.reload(credentials_of(settings))
+            tls.reload()
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
         gc.freeze()  # what is here now stays: full collections, which hold up both threads, pass it over
         log.info("replica %s serves its API on %s", settings.name, settings.api)
         notify("READY=1")

@@ -1,6 +1,6 @@
 """What configuration and certificate together say about a replica: who it is, and who the others are."""
 
-from hamgr.config import Config, ConfigError
+from hamgr.config import Config, ConfigError, api_url
 from hamgr.raft.protocol.membership import BadConfiguration, Configuration, Member, ReplicaId
 from hamgr.raft.settings import InvalidSettings, RaftSettings
 from hamgr.raft.wire.tls import Credentials
@@ -35,7 +35,7 @@ def raft_settings(settings: Config, owner: PeerIdentity, *, version: str) -> Raf
         del addresses[settings.name]
     try:
         members = tuple(
-            Member(id=ReplicaId(replica), name=name, raft=raft, api=f"http://{api}")
+            Member(id=ReplicaId(replica), name=name, raft=raft, api=api_url(api))
             for name, (replica, raft, api) in addresses.items()
         )
         return RaftSettings(
@@ -43,7 +43,7 @@ def raft_settings(settings: Config, owner: PeerIdentity, *, version: str) -> Raf
             cluster=owner.cluster,
             name=settings.name,
             address=settings.raft,
-            api=f"http://{settings.api}",
+            api=api_url(settings.api),
             initial=Configuration(members),
             data_dir=settings.raft_dir,
             credentials=credentials_of(settings),

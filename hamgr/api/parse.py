@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from hamgr.api.body import escaped, read_json
 from hamgr.api.problems import Fault, Problem
 from hamgr.api.strategies import Duration, NamedOrWritten, RolloutBody, doubles
-from hamgr.config import LoopbackAddress, ReachableAddress, ReplicaUuid
+from hamgr.config import ApiAddress, ReachableAddress, ReplicaUuid
 from statemachine.model import ERROR_CHARS_MAX, TASKS_MAX
 from statemachine.words import JobKind, Offline
 
@@ -97,7 +97,7 @@ class ReplicaBody(Body):
 
     id: ReplicaUuid
     raft: ReachableAddress
-    api: LoopbackAddress
+    api: ApiAddress
 
 
 class CancelBody(Body):

@@ -1,5 +1,6 @@
 """Where an output that is owed comes from: the node that printed it, or another replica that has it."""
 
+import ssl
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -70,8 +71,9 @@ class PeerLogs(Protocol):
 class ReplicaPeerLogs:
     """Asks the other replicas over HTTP, the leader first."""
 
-    def __init__(self, *, replica: Replica, token: str) -> None:
+    def __init__(self, *, replica: Replica, token: str, tls: ssl.SSLContext | None = None) -> None:
         self._replica = replica
+        self._tls = tls
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def fetch(self, wanted: Sequence[Attempt]) -> dict[Attempt, bytes]:
@@ -81,7 +83,10 @@ class ReplicaPeerLogs:
         timeout = aiohttp.ClientTimeout(
             total=FETCH_TIMEOUT_S, sock_connect=SILENCE_S_MAX, sock_read=SILENCE_S_MAX
         )
-        async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session:
+        connector = aiohttp.TCPConnector(ssl=self._tls or True)
+        async with aiohttp.ClientSession(
+            headers=self._headers, timeout=timeout, connector=connector
+        ) as session:
             for peer in peers:
                 left = [attempt for attempt in wanted if attempt not in found]
                 if left and peer.api:

@@ -174,6 +174,16 @@ class Authority:
         return cls(found.group(1), certificate, key)
 
     @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the authority's certificate, in hexadecimal."""
+        return self._certificate.fingerprint(hashes.SHA256()).hex()
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key; for other replicas of the same cluster only."""
+        return _pem_of(self._key)
+
+    @property
     def certificate_pem(self) -> bytes:
         return self._certificate.public_bytes(Encoding.PEM)
 
@@ -203,6 +213,16 @@ class Authority:
             raise ValueError(f"{replica_id!a} is not a UUID in lower case")
         return self._issue(name, REPLICA, replica_id, not_before, not_after)
 
+    def sign_replica(self, key: ec.EllipticCurvePublicKey, name: str, replica_id: str) -> bytes:
+        """Return a certificate, in PEM form, for a key that the replica has made itself.
+
+        Raises:
+            ValueError: `replica_id` is not the text of a UUID.
+        """
+        if str(uuid.UUID(replica_id)) != replica_id:
+            raise ValueError(f"{replica_id!a} is not a UUID in lower case")
+        return self._sign(key, name, REPLICA, replica_id, None, None)
+
     def issue_client(
         self, name: str, *, not_before: datetime | None = None, not_after: datetime | None = None
     ) -> Issued:
@@ -212,19 +232,31 @@ class Authority:
     def _issue(
         self, name: str, kind: str, holder: str, not_before: datetime | None, not_after: datetime | None
     ) -> Issued:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(key.public_key(), name, kind, holder, not_before, not_after)
+        return Issued(certificate, _pem_of(key))
+
+    def _sign(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        name: str,
+        kind: str,
+        holder: str,
+        not_before: datetime | None,
+        not_after: datetime | None,
+    ) -> bytes:
         now = datetime.now(UTC)
         sides = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if kind == REPLICA:
             sides.append(ExtendedKeyUsageOID.SERVER_AUTH)
-        key = ec.generate_private_key(ec.SECP256R1())
-        public = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        public = x509.SubjectKeyIdentifier.from_public_key(key)
         issuer = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         uri = f"hamgr://{self.cluster}/{kind}/{quote(holder, safe='')}"
         certificate = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
             .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(not_before or now - CLOCK_SKEW)
             .not_valid_after(not_after or now + timedelta(days=CERTIFICATE_DAYS))
@@ -238,7 +270,7 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        return Issued(certificate.public_bytes(Encoding.PEM), _pem_of(key))
+        return certificate.public_bytes(Encoding.PEM)
 
 
 def _uris(certificate: x509.Certificate) -> list[str]:

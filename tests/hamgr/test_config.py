@@ -54,7 +54,7 @@ def test_timers_that_are_not_named_have_their_defaults(tmp_path: Path) -> None:
         ({"raft": "0.0.0.0:7001"}, ["raft", "0.0.0.0:7001", "could reach"]),
         ({"raft": "r1.example:7001"}, ["raft", "ADDRESS:PORT"]),
         ({"raft": "::1:7001"}, ["raft", "brackets"]),
-        ({"api": "10.0.0.1:7101"}, ["api", "not a loopback address", "no TLS yet"]),
+        ({"api": "10.0.0.1:7101"}, ["api", "not a loopback address", "https://10.0.0.1:7101"]),
         ({"api": "127.0.0.1"}, ["api", "ADDRESS:PORT"]),
         ({"api": "127.0.0.1:70000"}, ["api", "ADDRESS:PORT"]),
         (

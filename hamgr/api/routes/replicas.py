@@ -18,7 +18,7 @@ from aiohttp import web
 from hamgr.api import cluster, parse, peers, query
 from hamgr.api.context import ApiContext, context_of
 from hamgr.api.problems import Problem
-from hamgr.config import NAME
+from hamgr.config import NAME, api_url
 from hamgr.raft.port import LAG_ENTRIES_MAX, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import BadConfiguration, ChangeRefused, Configuration, Member, ReplicaId
 
@@ -60,7 +60,7 @@ async def put_replica(request: web.Request) -> web.Response:
     context = context_of(request)
     await _settled(context)
     body = await parse.read_body(request, parse.ReplicaBody)
-    member = Member(id=ReplicaId(body.id), name=name, raft=body.raft, api=f"http://{body.api}")
+    member = Member(id=ReplicaId(body.id), name=name, raft=body.raft, api=api_url(body.api))
     limit_s = context.limits.propose_timeout_s
     configuration = context.members.configuration
     if member not in configuration.members:
