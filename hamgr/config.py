@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hamgr.logs.pieces import KEPT_BYTES_MAX
+from hamgr.presence.settings import PresenceSection
 from hamgr.raft.settings import Timers
 from hamgr.vip.settings import VIPSection
 
@@ -145,6 +146,7 @@ class Config(_Section):
     timers: TimersSection = Field(default_factory=TimersSection)
     ssh: SSHSection
     logs: LogsSection = Field(default_factory=LogsSection)
+    presence: PresenceSection = Field(default_factory=PresenceSection)
     vip: VIPSection | None = None
     """The address that the leader holds; none when it is left out."""
 

@@ -46,6 +46,7 @@ from hamgr.logs.sources import ReplicaPeerLogs
 from hamgr.logs.store import LogStore
 from hamgr.manager import Manager
 from hamgr.membership import credentials_of, raft_settings
+from hamgr.presence.service import PresenceService
 from hamgr.raft.port import CannotStart
 from hamgr.raft.replica import RaftReplica
 from hamgr.transport import ApiTLS
@@ -136,6 +137,16 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         before_fence=keeper.rescue,
         conceal=executor.conceal,
     )
+    presence = PresenceService(
+        settings.presence,
+        replica=replica,
+        members=replica.members,
+        proposer=tools.proposer,
+        executor=executor,
+        clock=clock,
+        token=token,
+        tls=tls.client,
+    )
     context = api.ApiContext(
         replica=replica,
         members=replica.members if vip is None else vip.members,
@@ -152,6 +163,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         new_request_id=id_maker(),
         api=api_url(settings.api),
         peer_tls=tls.client,
+        presence=presence,
         vip=vip,
         contact_age_s=lambda: replica.contact_age_s,
     )
@@ -159,6 +171,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     await replica.start()
     manager = asyncio.create_task(Manager(tools=tools, new_cluster=secrets.token_hex(4)).run())
     keeping = asyncio.create_task(keeper.run())
+    watching = asyncio.create_task(presence.run())
     try:
         async with (
             _serving(settings, context, tls, doors),
@@ -166,7 +179,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         ):
             yield replica
     finally:
-        duties = (keeping, manager)
+        duties = (watching, keeping, manager)
         for task in duties:
             task.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
