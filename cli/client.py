@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import json
 import os
-import ssl
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from cli import secure
 from cli.exits import ApiError, CliError, Exit
 from cli.settings import TRY_TIMEOUT_S
 
@@ -179,8 +179,7 @@ class Client:
         """Return a connection to `server` that is opened by its first request."""
         parts = urlsplit(server)
         if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=os.environ.get("HAMGR_CA_FILE"))
-            return http.client.HTTPSConnection(parts.netloc, timeout=timeout_s, context=context)
+            return secure.connection(parts.netloc, timeout_s)
         return http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
 
     def drop(self, server: str) -> None:

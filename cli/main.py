@@ -25,6 +25,7 @@ COMMANDS = {
     "schedule": ("cli.commands.schedule:schedule", "Jobs that are asked for again and again."),
     "why": ("cli.commands.why:why", "Why a job or a node waits, was refused, or is unhealthy."),
     "replica": ("cli.commands.replica:replica", "Replicas: ls, add, remove, lead."),
+    "vip": ("cli.commands.vip:vip", "The virtual address: show who holds it, test that it moves."),
     "config": ("cli.commands.config:config", "Configuration bundles: push, ls, show, export."),
     "globals": ("cli.commands.globals:globals_", "Variables of all nodes: show, set, unset."),
     "events": ("cli.commands.events:events", "What happened, and what happens now."),

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.01
 """How soon a new leader notices that it is one; a look costs some microseconds."""
 ASK_AGAIN_S = 0.03
+GUARD_S = 0.5
+"""How often the watchdog is looked after."""
 ANNOUNCE_S = (0.0, 0.1, 0.3, 1.0, 3.0)
 ANNOUNCE_SLOWLY_S = 30.0
 CONTEST_S, CONTEST_EVERY_S = 3.0, 0.1
@@ -73,7 +75,7 @@ class Holder:
         self._ether: Ether | None = None
         self._told_of: set[Conflict] = set()
         self._until = 0.0
-        self._asked_at = float("-inf")
+        self._asked_at = self._guard_at = float("-inf")
         self._taken_at = 0.0
         self._announce_at = float("inf")
         self._announced = 0
@@ -139,6 +141,7 @@ class Holder:
             self._failed(str(error))
         while not self._stopping:
             try:
+                self._guard(time.monotonic())
                 self._turn(time.monotonic())
             except (CannotHold, WatchdogGone, OSError) as error:
                 self._failed(str(error))
@@ -152,6 +155,16 @@ class Holder:
         except WatchdogGone as error:
             self._failed(str(error))
         self._shut()
+
+    def _guard(self, now: float) -> None:
+        """See that a watchdog waits: a new leader has no time to start one."""
+        if now < self._guard_at:
+            return
+        self._guard_at = now + GUARD_S
+        if self.leash.pid is None:
+            if self.tenure.held:
+                raise WatchdogGone("the watchdog has ended")
+            self.leash.start()
 
     def _turn(self, now: float) -> None:
         contact = self._contact() if now >= self._paused_until else None
@@ -173,8 +186,6 @@ class Holder:
             self._told_of.clear()
             self._shut()
             self._ether = Ether(addresses.link(self.settings.interface), self._ips)
-            if self.leash.pid is None:
-                self.leash.start()
         ether = self._ether
         if ether is None:
             raise CannotHold("the interface was lost")
@@ -255,6 +266,7 @@ class Holder:
     def _failed(self, why: str) -> None:
         """Note an error; the watchdog, or the kernel when it is gone, has removed the address."""
         self.leash.close()
+        self._guard_at = float("-inf")
         if self.tenure.held:
             self._gone(why)
         self.tenure.refused(time.monotonic())

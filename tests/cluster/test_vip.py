@@ -112,7 +112,8 @@ def test_a_machine_that_stood_still_never_answers_at_the_address_again(vips: VIP
         vips.mend(old)
         thawed = time.monotonic()
         vips.cluster.wait("a second of answers", lambda: four.answers[-1][0] > thawed + 1.0)
-    assert {who for at, who in (*four.answers, *six.answers) if at > asleep + four.timeout_s} == {heir}
+    # What was asked before the machine stood still may have been on its way until then.
+    assert {who for at, who in (*four.answers, *six.answers) if at > asleep + 0.2} == {heir}
     gone(vips, old)
 
 

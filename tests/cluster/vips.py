@@ -4,8 +4,8 @@ Each replica has a network namespace. The client stands in the hub, which all re
 to a leader's machine what machines suffer; `mend` undoes it.
 """
 
+import asyncio
 import contextlib
-import http.client
 import itertools
 import json
 import os
@@ -39,6 +39,14 @@ class VIPCluster:
     sites: Sites
     ip: str
     ipv6: str = IPV6
+
+    @property
+    def authority(self) -> Path:
+        return self.cluster.layout.directory / "pki" / "ca.crt"
+
+    @property
+    def token(self) -> str:
+        return self.cluster.layout.token
 
     def namespace(self, replica: str = "") -> str:
         network = self.sites._network
@@ -141,9 +149,8 @@ class Caller:
     vips: VIPCluster
     ip: str
     every_s: float = 0.01
-    timeout_s: float = 0.1
+    timeout_s: float = 1.0
     answers: list[tuple[float, str]] = field(default_factory=list)
-    refusals: list[tuple[float, int]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -167,28 +174,34 @@ class Caller:
         )
 
     def _run(self) -> None:
-        context = ssl.create_default_context(
-            cafile=str(self.vips.cluster.layout.directory / "pki" / "ca.crt")
-        )
-        context.check_hostname = False
         with in_network_namespace(self.vips.namespace()):
-            while not self._stopping.is_set():
-                began = time.monotonic()
-                self._ask(context)
-                self._stopping.wait(max(0.0, began + self.every_s - time.monotonic()))
+            asyncio.run(self._ask_on())
 
-    def _ask(self, context: ssl.SSLContext) -> None:
-        connection = http.client.HTTPSConnection(self.ip, PORT, timeout=self.timeout_s, context=context)
+    async def _ask_on(self) -> None:
+        """Begin a try every `every_s`, whatever became of those before."""
+        context = ssl.create_default_context(cafile=str(self.vips.authority))
+        context.check_hostname = False
+        tries: set[asyncio.Task[None]] = set()
+        while not self._stopping.is_set():
+            tries.add(one := asyncio.create_task(self._ask(context)))
+            one.add_done_callback(tries.discard)
+            await asyncio.sleep(self.every_s)
+        for one in tries:
+            one.cancel()
+        await asyncio.gather(*tries, return_exceptions=True)
+
+    async def _ask(self, context: ssl.SSLContext) -> None:
+        writer = None
         try:
-            token = {"Authorization": f"Bearer {self.vips.cluster.layout.token}"}
-            connection.request("GET", "/v1/replica", headers=token)
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status == 200:
+            async with asyncio.timeout(self.timeout_s):
+                reader, writer = await asyncio.open_connection(self.ip, PORT, ssl=context)
+                head = f"GET /v1/replica HTTP/1.1\r\nHost: vip\r\nAuthorization: Bearer {self.vips.token}\r\n"
+                writer.write(f"{head}Connection: close\r\n\r\n".encode())
+                status, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            if status.startswith(b"HTTP/1.1 200"):
                 self.answers.append((time.monotonic(), json.loads(body)["name"]))
-            else:
-                self.refusals.append((time.monotonic(), answer.status))
-        except (OSError, http.client.HTTPException):
-            pass
+        except OSError:
+            return
         finally:
-            connection.close()
+            if writer is not None:
+                writer.transport.abort()
