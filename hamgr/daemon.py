@@ -25,6 +25,7 @@ from backends.blobs import BlobError, BlobStore
 from backends.ssh.deferred import DeferredSSHExecutor
 from backends.ssh.settings import SSHSettings
 from hamgr import api, config, failpoints, guard, tokens
+from hamgr.admission import FileAdmission
 from hamgr.archives import ReplicaArchives
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
@@ -165,6 +166,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         peer_tls=tls.client,
         presence=presence,
         vip=vip,
+        admission=FileAdmission.of(settings),
         contact_age_s=lambda: replica.contact_age_s,
     )
     doors = [] if vip is None else vip.doors(credentials_of(settings))

@@ -11,6 +11,7 @@ from hamgr.api.routes import (
     events,
     health,
     jobs,
+    joining,
     logs,
     nodes,
     plans,
@@ -18,6 +19,7 @@ from hamgr.api.routes import (
     replicas,
     schedules,
     steering,
+    tokens,
     vip,
     why,
 )
@@ -31,6 +33,11 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/replica", health.get_replica),
     ("GET", "/v1/vip", vip.get_vip),
     ("GET", "/v1/health/leader", vip.get_health_leader),
+    ("GET", "/v1/join", joining.show_authority),
+    ("POST", "/v1/join", joining.join),
+    ("GET", "/v1/tokens", tokens.list_tokens),
+    ("POST", "/v1/tokens", tokens.make_token),
+    ("DELETE", "/v1/tokens/{token}", tokens.revoke_token),
     ("GET", "/v1/replicas", replicas.list_replicas),
     ("POST", "/v1/replicas/{replica}:lead", replicas.lead),
     ("PUT", "/v1/replicas/{replica}", replicas.put_replica),
@@ -88,6 +95,7 @@ def build_app(context: ApiContext) -> web.Application:
     app = web.Application(middlewares=[answer_problems], client_max_size=context.limits.blob_bytes_max)
     app[CONTEXT] = context
     app[sse.STREAMS] = set()
+    app[joining.TRIES] = joining.Tries()
     for method, path, handler in ROUTES:
         app.router.add_route(method, path, handler)
     app.on_response_prepare.append(add_headers)

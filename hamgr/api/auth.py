@@ -11,8 +11,8 @@ from hamgr.api.problems import Problem
 ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
 """The identity that goes into the commands that a request becomes."""
 TOKEN_CHARS_MAX = 512
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/v1/health/leader"})
-"""Asked by load balancers and service managers; they tell nothing about the fleet."""
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/v1/health/leader", "/v1/join"})
+"""Asked by load balancers, service managers, and machines that join; they tell nothing about the fleet."""
 
 
 def check(request: web.Request) -> None:

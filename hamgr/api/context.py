@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from hamgr.bundles import LoadedBundle
 from hamgr.clock import Clock
@@ -30,6 +31,28 @@ class VirtualAddress(Protocol):
 
     def view(self) -> dict[str, Any]:
         """Return what this replica knows, as JSON."""
+
+
+class Admission(Protocol):
+    """What a replica needs to let another machine join; see `hamgr.admission`."""
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The authority's certificate."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Its SHA-256."""
+
+    def sign(self, key: ec.EllipticCurvePublicKey, name: str, replica: str) -> bytes:
+        """Return a replica's certificate in PEM form."""
+
+    def dowry(self) -> dict[str, Any]:
+        """Return what all replicas have alike, secrets included, as JSON.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
 
 
 class Blobs(Protocol):
@@ -124,6 +147,7 @@ class ApiContext:
         name: This replica's.
         api: Base URL under which others reach this replica; empty when it does not know.
         peer_tls: For calls to other replicas; None for plain HTTP on loopback.
+        admission: None when the authority's key is not here.
         contact_age_s: How long ago this leader's majority was heard of; None: it does not lead.
     """
 
@@ -144,6 +168,7 @@ class ApiContext:
     presence: Probes | None = None
     peer_tls: ssl.SSLContext | None = None
     vip: VirtualAddress | None = None
+    admission: Admission | None = None
     contact_age_s: Callable[[], float | None] = lambda: None
     limits: Limits = field(default_factory=Limits)
 

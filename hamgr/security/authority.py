@@ -157,20 +157,24 @@ class Authority:
             OSError: A file cannot be read.
             BadCertificate: The files are no authority's; the message is a whole sentence.
         """
-        path = directory / "ca.crt"
+        return cls.read(directory / "ca.crt", directory / "ca.key")
+
+    @classmethod
+    def read(cls, path: Path, key_path: Path) -> "Authority":
+        """Read a certificate and its key; errors as `load`."""
         try:
             certificate = x509.load_pem_x509_certificate(path.read_bytes())
-            key = load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
+            key = load_pem_private_key(key_path.read_bytes(), password=None)
             uris = _uris(certificate)
         except (ValueError, TypeError, UnsupportedAlgorithm, *_ODD) as error:
             raise BadCertificate(
-                f"{path} and ca.key are no authority's; name the folder that is meant"
+                f"{path} and {key_path.name} are no authority's; name the folder that is meant"
             ) from error
         found = _AUTHORITY.fullmatch(uris[0]) if len(uris) == 1 else None
         if found is None or not isinstance(key, ec.EllipticCurvePrivateKey):
             raise BadCertificate(f"{path} is not the authority of a cluster; name the folder that is meant")
         if key.public_key() != certificate.public_key():
-            raise BadCertificate(f"{directory / 'ca.key'} is not the key of ca.crt; put back the one that is")
+            raise BadCertificate(f"{key_path} is not the key of {path.name}; put back the one that is")
         return cls(found.group(1), certificate, key)
 
     @property
