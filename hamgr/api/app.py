@@ -7,6 +7,7 @@ from hamgr.api.context import CONTEXT, ApiContext
 from hamgr.api.middleware import Handler, add_headers, answer_problems
 from hamgr.api.routes import (
     adhoc,
+    announce,
     config,
     events,
     health,
@@ -64,6 +65,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/jobs/{job}/log", logs.get_log),
     ("POST", "/v1/logs:fetch", logs.fetch_logs),
     ("POST", "/v1/presence:probe", presence.probe),
+    ("POST", "/v1/announce", announce.announce),
     ("GET", "/v1/jobs/{job}/why", why.job_why),
     ("GET", "/v1/nodes/{node}/why", why.node_why),
     ("GET", "/v1/schedules", schedules.list_schedules),
@@ -101,4 +103,5 @@ def build_app(context: ApiContext) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(sse.close_all)
     app.cleanup_ctx.append(peers.session)
+    app.cleanup_ctx.append(announce.announcing)
     return app

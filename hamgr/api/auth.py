@@ -11,7 +11,7 @@ from hamgr.api.problems import Problem
 ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
 """The identity that goes into the commands that a request becomes."""
 TOKEN_CHARS_MAX = 512
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/v1/health/leader", "/v1/join"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/v1/health/leader", "/v1/join", "/v1/announce"})
 """Asked by load balancers, service managers, and machines that join; they tell nothing about the fleet."""
 
 

@@ -108,6 +108,7 @@ KINDS: dict[str, Kind] = {reason.value: Kind(STATUS_OF[reason], TITLE_OF[reason]
     "not-committed": Kind(503, "Not taken into the log", retryable=True, retry_after_s=1),
     "not-stored": Kind(503, "Too few replicas stored the bytes", retryable=True, retry_after_s=2),
     "store-unusable": Kind(503, "The replica's store cannot be used", retryable=True, retry_after_s=5),
+    "too-many-announcements": Kind(429, "Too many announcements", retryable=True, retry_after_s=5),
     "too-many-streams": Kind(503, "Too many streams are open", retryable=True, retry_after_s=5),
     "outcome-unknown": Kind(504, "Nobody knows yet", retryable=True, retry_after_s=1),
 }
