@@ -87,7 +87,7 @@ KINDS: dict[str, Kind] = {reason.value: Kind(STATUS_OF[reason], TITLE_OF[reason]
     "no-such-route": Kind(404, "No such resource"),
     "no-such-replica": Kind(404, "No such replica"),
     "no-authority": Kind(409, "This cluster's certificates are made by hand"),
-    "too-many-tries": Kind(429, "Too many tries", retryable=True, retry_after_s=10),
+    "too-many-tries": Kind(429, "Too many tries", retry_after_s=10),
     "no-vip": Kind(404, "No virtual address is configured"),
     "no-such-blob": Kind(404, "This replica has no such blob"),
     "wrong-method": Kind(405, "Not with this method"),
