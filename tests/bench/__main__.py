@@ -14,6 +14,7 @@ from tests.bench import (
     journal,
     restart,
     rolling_upgrade,
+    vip,
     wire,
 )
 
@@ -31,6 +32,7 @@ BENCHES: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "journal": (journal.main, "a sync of the journal, and how long a compaction holds everything up"),
     "restart": (restart.main, "how long a replica with 100,000 commands and 10,000 nodes takes to come back"),
     "rolling_upgrade": (rolling_upgrade.main, "1,000 practice nodes in waves of 100, and the API meanwhile"),
+    "vip": (vip.main, "for how long nobody answers at the virtual address, beside keepalived"),
     "wire": (wire.main, "round trips and bytes through the links of replicas, beside plain TCP"),
 }
 

@@ -166,7 +166,7 @@ class Caller:
 
     def longest_gap_s(self, *, since: float = 0.0) -> float:
         """Return the longest time without an answer, until now."""
-        moments = [at for at, _ in self.answers]
+        moments = sorted(at for at, _ in self.answers)
         moments.append(time.monotonic())
         return max(
             (later - max(earlier, since) for earlier, later in itertools.pairwise(moments) if later > since),
