@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "hamgr.commands.check:check",
     "check-config": "hamgr.commands.check_config:check_config",
     "init": "hamgr.commands.init:init",
+    "join": "hamgr.commands.join:join",
     "make-certificates": "hamgr.commands.certificates:make_certificates",
     "run": "hamgr.commands.run:run",
 }
