@@ -77,6 +77,7 @@ def join(
         if plan is None or plan.token != invitation.sha256:
             places.check_unused()
         elif plan is not None:
+            places.draft.unlink(missing_ok=True)
             say(f"{places.config} is there: {plan.name} has joined already")
             return plan
     with one_sentence("it did not join"):

@@ -86,8 +86,9 @@ class Places:
             made = identity.load(self.raft, cluster=cluster, replica=ReplicaId(replica))
             if made.starts == 0:
                 shutil.rmtree(self.raft)
-        for name in (*FILES, "hamgrd.yaml.new"):
-            (self.etc / name).unlink(missing_ok=True)
+        for name in (*FILES, "hamgrd.yaml", "hamgrd.yaml.new"):
+            for left in (name, f".{name}", f".{name}.new", f"..{name}.new"):
+                (self.etc / left).unlink(missing_ok=True)
         for folder in (self.data, self.etc):
             with contextlib.suppress(OSError):
                 folder.rmdir()

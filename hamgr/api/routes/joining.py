@@ -3,7 +3,8 @@
 1. The token is redeemed by a command in the log, for the key of the machine; the same machine may ask again,
    and gets the same answer, so that a lost answer costs nothing.
 2. Whatever can be refused is refused before the token is redeemed.
-3. Wrong tokens are answered ever more rarely: `TRIES_MAX` at once, then one each `TRY_EVERY_S`.
+3. Wrong tokens do not reach the log, and are answered ever more rarely: `TRIES_MAX` at once, then one each
+   `TRY_EVERY_S`.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from hamgr.config import ApiAddress, ReachableAddress, ReplicaUuid, api_url
 from hamgr.raft.port import NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import BadConfiguration, ChangeRefused, Configuration, Member, ReplicaId
 from hamgr.security.requests import BadRequest, fingerprint, key_of
+from statemachine.cluster import tokens
 from statemachine.cluster_commands import RedeemJoinToken
 from statemachine.joining import JoinsAs
-from statemachine.outcomes import Reason, Rejected
+from statemachine.model import State
+from statemachine.outcomes import Rejected
 from statemachine.words import RequestId
 
 TRIES_MAX = 10
@@ -45,14 +48,14 @@ class JoinBody(parse.Body):
 
 
 class Tries:
-    """How many wrong tokens may be shown now; for one replica, whoever shows them."""
+    """How many tokens that nobody knows may be shown now; for one replica, whoever shows them."""
 
     def __init__(self) -> None:
         self._left = float(TRIES_MAX)
         self._at = time.monotonic()
 
-    def check(self) -> None:
-        """Raise the problem `too-many-tries` when there were too many."""
+    def take(self) -> None:
+        """Count one, or raise the problem `too-many-tries` when there were too many."""
         now = time.monotonic()
         self._left = min(float(TRIES_MAX), self._left + (now - self._at) / TRY_EVERY_S)
         self._at = now
@@ -60,9 +63,6 @@ class Tries:
             raise Problem(
                 "too-many-tries", "too many wrong join tokens were shown here", hint="wait, then try again"
             )
-
-    def wrong(self) -> None:
-        """Count a wrong one."""
         self._left -= 1
 
 
@@ -81,8 +81,7 @@ async def show_authority(request: web.Request) -> web.Response:
 async def join(request: web.Request) -> web.Response:
     """Let a replica join: redeem its token, sign its key, and have the log sent to it."""
     query.allow(request)
-    context, tries = context_of(request), request.app[TRIES]
-    tries.check()
+    context = context_of(request)
     if not context.replica.leadership.leads:
         leader = peers.leader_of(context)
         if leader is None or peers.FORWARDED in request.headers:
@@ -96,7 +95,7 @@ async def join(request: web.Request) -> web.Response:
     except BadRequest as error:
         raise Problem("bad-body", f"request: {error}") from error
     member = Member(id=ReplicaId(body.replica), name=body.name, raft=body.raft, api=api_url(body.api))
-    await _redeem(context, body, fingerprint(key), tries, member)
+    await _redeem(request, body, fingerprint(key), member)
     await _take_in(context, member)
     certificate = context.admission.sign(key, body.name, body.replica)
     told = await asyncio.to_thread(context.admission.dowry)
@@ -105,22 +104,25 @@ async def join(request: web.Request) -> web.Response:
     )
 
 
-async def _redeem(context: ApiContext, body: JoinBody, key: str, tries: Tries, member: Member) -> None:
-    """Redeem the token; a wrong one costs a try, and one that could not be used anyway is not redeemed."""
+async def _redeem(request: web.Request, body: JoinBody, key: str, member: Member) -> None:
+    """Redeem the token; one that is not known costs a try, and does not reach the log."""
+    context = context_of(request)
+    secret = sha256(body.secret.encode()).hexdigest()
+    if not _is_known(context.replica.state, secret):
+        request.app[TRIES].take()
+        if not _is_known(await query.read_state(request), secret):
+            raise Problem("not-allowed", "the join token is none of this cluster's", hint=tokens.ANOTHER)
+    _check_place(context.members.configuration, member)
     command = RedeemJoinToken(
         request_id=RequestId(context.new_request_id()),
         at=context.clock.now(),
         actor=f"replica {body.name}",
-        sha256=sha256(body.secret.encode()).hexdigest(),
+        sha256=secret,
         joins_as=JoinsAs.REPLICA,
         name=body.name,
         key=key,
         replica=body.replica,
     )
-    if all(token.sha256 != command.sha256 for token in context.replica.state.join_tokens.values()):
-        tries.wrong()  # the log decides; this only counts
-    else:
-        _check_place(context.members.configuration, member)
     try:
         outcome = await context.replica.propose(command, timeout_s=context.limits.propose_timeout_s)
     except OutcomeUnknown as error:
@@ -128,9 +130,11 @@ async def _redeem(context: ApiContext, body: JoinBody, key: str, tries: Tries, m
     except NotCommitted as error:
         raise Problem("not-committed", str(error), hint=AGAIN) from error
     if isinstance(outcome, Rejected):
-        if outcome.reason is Reason.NOT_ALLOWED:
-            tries.wrong()
         raise of_rejected(outcome)
+
+
+def _is_known(state: State, secret: str) -> bool:
+    return any(token.sha256 == secret for token in state.join_tokens.values())
 
 
 def _check_place(configuration: Configuration, member: Member) -> None:
