@@ -61,6 +61,9 @@ def _text(data: Mapping[str, Any], *, wide: bool) -> str:
     }
     if odd:
         lines.append(f"        {_counts(odd)}")
+    if data.get("vip"):
+        holder = f"held by {clean(data['vip']['holder'])}" if data["vip"]["holder"] else "held by nobody"
+        lines.append(f"address  {', '.join(data['vip']['addresses'])}   {holder}")
     lines.append(f"work     {_work(data['jobs'])}")
     bundle = data["bundle"]
     if bundle:

@@ -1,6 +1,7 @@
 """The cluster at a glance: replicas, what may be lost, counts, running work, and what needs a person."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from hamgr.api.views import job_line
@@ -57,6 +58,26 @@ def jobs(state: State) -> dict[str, Any]:
         "running": [job_line(state.jobs[job]) for job in state.running],
         "last": job_line(last) if last else None,
     }
+
+
+def vip(told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return who holds the virtual address, from what each replica says of itself; None: there is none."""
+    parts = {name: part for name, part in told.items() if part}
+    if not parts:
+        return None
+    holder = next((name for name, part in parts.items() if part["held"]), None)
+    troubles = [f"{name}: {part['trouble']}" for name, part in sorted(parts.items()) if part["trouble"]]
+    addresses = next(iter(parts.values()))["addresses"]
+    return {"addresses": addresses, "holder": holder, "troubles": troubles}
+
+
+def vip_warnings(found: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Return what is wrong with the virtual address."""
+    if found is None or (found["holder"] is not None and not found["troubles"]):
+        return []
+    message = "; ".join(found["troubles"]) or "no replica holds the virtual address"
+    code = "vip-not-held" if found["holder"] is None else "vip-trouble"
+    return [{"code": code, "message": message, "hint": "`hamgr vip show`"}]
 
 
 def warnings(

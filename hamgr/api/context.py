@@ -26,6 +26,10 @@ class VirtualAddress(Protocol):
     @property
     def figures(self) -> Mapping[str, float]: ...
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """`addresses`, whether they are `held` here, and the `trouble` if there is one."""
+
     def check(self, local: str) -> None:
         """Return when a request to the address `local` may be answered; else `ConnectionAbortedError`."""
 

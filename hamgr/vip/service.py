@@ -85,6 +85,16 @@ class VIPService:
             "conflicts_total": counts["conflicts"],
         }
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return what the cluster's status shows."""
+        holder = self._holder
+        return {
+            "addresses": list(self._settings.addresses),
+            "held": holder.holds,
+            "trouble": holder.trouble or None,
+        }
+
     def view(self) -> dict[str, Any]:
         """Return what this replica knows, as JSON."""
         holder, conflict = self._holder, self._holder.tenure.conflict

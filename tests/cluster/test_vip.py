@@ -169,7 +169,8 @@ def test_an_address_that_a_stranger_has_is_not_taken_until_it_is_free(vips: VIPC
         assert vips.ip in trouble
         assert "02:77:00:00:00:fe" in trouble  # the bridge
         assert "no replica of ours" in trouble
-        assert vips.holders() == []
+        gone(vips, old)
+        assert vips.holders() == [], vips.cluster.logs()
     finally:
         with contextlib.suppress(Exception):
             tool(*hub, *(word.format("del") for word in address))

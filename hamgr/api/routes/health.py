@@ -62,6 +62,7 @@ def _self(request: web.Request, *, digest: bool) -> dict[str, Any]:
         "digest": state_digest(state) if digest else None,
         "version": context.version,
         "consensus": consensus.view(context.replica.figures),
+        "vip": None if context.vip is None else context.vip.summary,
     }
 
 
@@ -108,7 +109,9 @@ async def get_status(request: web.Request) -> web.Response:
                 "digest": answer.get("digest"),
             }
         )
-    complaints = consensus.complaints({own["name"]: own, **answers})
+    told = {own["name"]: own, **answers}
+    vip = cluster.vip({name: (one or {}).get("vip") for name, one in told.items()})
+    complaints = consensus.complaints(told) + cluster.vip_warnings(vip)
     voters = context.replica.figures.voters
     counted = [one for one in replicas if not voters or one["name"] in voters]  # learners cannot be lost
     total, connected = len(counted), sum(bool(one["connected"]) for one in counted)
@@ -126,6 +129,7 @@ async def get_status(request: web.Request) -> web.Response:
             "term": leadership.term,
             "replicas": sorted(replicas, key=lambda replica: str(replica["name"])),
             "quorum": cluster.quorum(connected, total),
+            "vip": vip,
             "nodes": cluster.nodes(state),
             "jobs": cluster.jobs(state),
             "bundle": {"digest": bundle.digest, "message": bundle.message, "at": bundle.at}
