@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import jobs, names
+from cli.commands.replica_add import over_ssh, ssh_options
 from cli.exits import ApiError, CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, confirm, settings, yes_option
 from cli.output import Column, clean, note, show
+from cli.remote import Remote
 
 if TYPE_CHECKING:
     from cli.client import Client
@@ -37,7 +40,12 @@ COLUMNS = (
 ONE = click.argument("name", shell_complete=names.replicas)
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "replace": ("cli.commands.replica_add:replace", "Put a new replica in the place of one, over SSH.")
+    },
+)
 def replica() -> None:
     """Replicas: the processes that agree on everything; add, remove and replace them one at a time."""
 
@@ -68,20 +76,53 @@ def list_replicas() -> None:
     "add",
     cls=Leaf,
     examples="""
+    hamgr replica add 10.0.0.4 --name r4
+    hamgr replica add r4.example --identity ~/.ssh/fleet
     hamgr replica add r4 --id 1f0c... --raft 10.0.0.4:7001 --api 127.0.0.1:7083
     hamgr replica add r4 --id 1f0c... --raft 10.0.0.4:7001 --api 127.0.0.1:7083 --timeout 600
     """,
 )
-@click.argument("name")
-@click.option("--id", "replica_id", required=True, metavar="UUID", help="As in its certificate.")
-@click.option("--raft", required=True, metavar="ADDRESS:PORT", help="Where its peers reach it.")
-@click.option("--api", required=True, metavar="ADDRESS:PORT", help="Where its HTTP API is.")
-def add(name: str, replica_id: str, raft: str, api: str) -> None:
-    """Add a new replica: it gets the log, and a vote as soon as it has caught up. Waits for that.
+@click.argument("host", metavar="HOST|NAME")
+@ssh_options
+@click.option("--id", "replica_id", default="", metavar="UUID", help="Made by hand: as in its certificate.")
+@click.option("--raft", default="", metavar="ADDRESS:PORT", help="Made by hand: where its peers reach it.")
+@click.option("--api", default="", metavar="ADDRESS:PORT", help="Made by hand: where its HTTP API is.")
+def add(
+    host: str,
+    name: str,
+    user: str,
+    identity: str,
+    port: int | None,
+    config: str,
+    replica_id: str,
+    raft: str,
+    api: str,
+    *,
+    accept_new: bool,
+) -> None:
+    """Add a new replica on HOST: hamgr is installed there over SSH as it is here, joins, and gets a vote.
 
-    `hamgrd make-certificates` prints id and addresses. A command that was stopped or ran out of time can be
+    With --id, --raft and --api, the replica NAME that was made by hand gets the log, and a vote when it has
+    caught up. `hamgrd make-certificates` prints id and addresses.
+
+    A command that was stopped or ran out of time can be
     given again, and goes on; the cluster waits for nothing meanwhile.
     """
+    if not (replica_id or raft or api):
+        machine = Remote(
+            host=host, user=user, port=port, identity=identity, accept_new=accept_new, config=config
+        )
+        new = over_ssh(machine, name=name)
+        data = client().get("/v1/replicas")
+        show(settings().output, data, names=[new], text=f"{new} is a replica")
+        note(data["quorum"]["sentence"])
+        return
+    if not (replica_id and raft and api):
+        raise click.UsageError("a replica that was made by hand needs --id, --raft and --api, all three")
+    _add_by_hand(name or host, replica_id, raft, api)
+
+
+def _add_by_hand(name: str, replica_id: str, raft: str, api: str) -> None:
     asked, ours = client(), settings()
     body = {"id": replica_id, "raft": raft, "api": api}
     deadline = time.monotonic() + ours.timeout_s
@@ -117,14 +158,18 @@ def remove(name: str, *, force: bool, yes: bool) -> None:
 
     Shows which losses are survived before and after. Stop its hamgrd, too: it takes part in nothing any more.
     """
-    asked = client()
+    data = remove_replica(client(), name, force=force, yes=yes)
+    show(settings().output, data, names=[name], text=f"{name} is removed")
+
+
+def remove_replica(asked: "Client", name: str, *, force: bool, yes: bool) -> Any:
+    """Show what is survived before and after, ask, and remove; return what the cluster says."""
     path = f"/v1/replicas/{_segment(name)}"
     plan = asked.call("DELETE", path, query={"dry_run": True, "force": force}).data
     note(f"before  {plan['before']['sentence']}")
     note(f"after   {plan['after']['sentence']}")
     confirm(f"Remove {name}?", yes=yes)
-    data = _removed(asked, path, plan, force=force)
-    show(settings().output, data, names=[name], text=f"{name} is removed")
+    return _removed(asked, path, plan, force=force)
 
 
 def _removed(asked: "Client", path: str, plan: Any, *, force: bool) -> Any:

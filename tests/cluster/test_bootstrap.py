@@ -1,0 +1,135 @@
+"""From nothing to three replicas on real hosts in four commands, with a leader that dies afterwards."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import shipping
+from cli.commands import replica_add
+from cli.remote import Remote
+from tests.lab.kit import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+HOSTS = ("n1", "n2", "n3")
+DEADLINE_S = 90.0
+CLEAN = """
+systemctl disable --now hamgrd 2>/dev/null
+rm -rf /etc/hamgr /var/lib/hamgr /opt/hamgr /etc/systemd/system/hamgrd.service
+systemctl daemon-reload
+systemctl reset-failed hamgrd 2>/dev/null
+true
+"""
+
+
+@dataclass
+class Desk:
+    """An operator's machine: an SSH key, the token, and the CLI."""
+
+    lab: Lab
+    folder: Path
+    environment: dict[str, str]
+
+    def remote(self, node: str) -> Remote:
+        return Remote(host=self.lab.address(node), config=str(self.ssh_config))
+
+    @property
+    def ssh_config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    def hamgr(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *words],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert not check or done.returncode == 0, f"{words}: {done.stderr}\n{self.journals()}"
+        return done
+
+    def ask(self, *words: str) -> Any:
+        return json.loads(self.hamgr(*words, "-o", "json").stdout)
+
+    def journals(self) -> str:
+        return "\n".join(
+            self.lab.run(node, "journalctl", "-u", "hamgrd", "-n", "20", "--no-pager").stdout
+            for node in HOSTS
+            if self.lab.running(node)
+        )
+
+
+@pytest.fixture
+def desk(on_lab_network: Lab, tmp_path: Path) -> Desk:
+    lab = on_lab_network
+    for node in HOSTS:
+        lab.run(node, "sh", "-c", CLEAN)
+    one = Desk(lab=lab, folder=tmp_path, environment={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    one.ssh_config.write_text(
+        f"IdentityFile {lab.ssh_key}\nStrictHostKeyChecking no\n"
+        "UserKnownHostsFile /dev/null\nLogLevel ERROR\n"
+    )
+    return one
+
+
+def found(desk: Desk) -> None:
+    """Install hamgr on n1, and make the cluster there."""
+    machine = desk.remote("n1")
+    replica_add.install(machine, shipping.pack())
+    said = json.loads(machine.ask("/opt/hamgr/current/bin/hamgrd init --name r1 --start -o json"))
+    (desk.folder / "ca.crt").write_bytes(desk.lab.read("n1", said["ca"]))
+    desk.environment |= {
+        "HAMGR_ADDR": said["api"],
+        "HAMGR_TOKEN": said["token"],
+        "HAMGR_CA_FILE": str(desk.folder / "ca.crt"),
+    }
+    wait_until("the first replica", lambda: desk.hamgr("replica", "ls", check=False).returncode == 0)
+
+
+def wait_until(what: str, holds: Any) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.2)
+
+
+def test_three_replicas_stand_after_one_init_and_two_adds_and_outlive_their_leader(desk: Desk) -> None:
+    found(desk)
+    for node, name in (("n2", "r2"), ("n3", "r3")):
+        words = (
+            "replica",
+            "add",
+            desk.lab.address(node),
+            "--name",
+            name,
+            "--ssh-config",
+            str(desk.ssh_config),
+        )
+        done = desk.hamgr(*words)
+        assert f"{name} is a voter" in done.stdout + done.stderr
+        again = desk.hamgr(*words)
+        assert "already" in again.stderr
+    listed = desk.ask("replica", "ls")
+    assert {item["name"]: item["role"] for item in listed["items"]} == dict.fromkeys(
+        ("r1", "r2", "r3"), "voter"
+    )
+    desk.hamgr("globals", "set", "one=1")
+    leader = listed["leader"]
+    desk.lab.kill(leader.replace("r", "n"))
+    try:
+        desk.hamgr("globals", "set", "two=2")
+        assert desk.ask("globals", "show")["variables"] == {"one": 1, "two": 2}
+    finally:
+        desk.lab.start(leader.replace("r", "n"))
+    wait_until(
+        "the old leader's return",
+        lambda: all(item["connected"] for item in desk.ask("replica", "ls")["items"]),
+    )
