@@ -1,21 +1,33 @@
-"""One probe of many nodes from this replica: connect, wait for the SSH greeting, hang up.
+"""One probe of many nodes from this replica: feel the machine's pulse, or wait for its SSH greeting.
 
-1. A probe costs no login and no key exchange. Its greeting is answered with ours before it hangs up, so
-   that sshd has a peer with a name in its log rather than an error.
-2. At most `at_once` connections are open, and at most `per_s_max` are begun in a second.
-3. A greeting proves that an SSH server answers there, not which; who returns is asked that by other means.
+1. A greeting costs no login and no key exchange, but sshd begins a process for it, some 15 ms. So a node that
+   has greeted is asked for its pulse only (`pulse`), until `GREET_EVERY_S` have passed or it has none.
+2. A greeting is answered with ours before we hang up, so that sshd has a peer with a name in its log.
+3. At most `at_once` probes are under way, and at most `per_s_max` are begun in a second.
+4. A greeting proves that an SSH server answers there, not which; who returns is asked that by other means.
 """
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
+from zlib import crc32
 
+from hamgr.presence.pulse import Pulses
 from statemachine.words import NodeName
 
 GREETING = b"SSH-2.0-hamgr_presence\r\n"
 PREAMBLE_BYTES_MAX = 8 * 1024
 """A server may say other lines first (RFC 4253 section 4.2)."""
 WHY_CHARS_MAX = 120
+GREET_EVERY_S = 20.0
+"""So long a pulse is enough; up to half more, so that not all nodes have their turn at once."""
+PULSE_SHARE = 0.35
+"""Of a probe's time; the rest is for a greeting where no pulse was felt."""
+NO_PULSE_S = 300.0
+"""A node that greets and has no pulse (a firewall) is not asked for one again before that."""
+KNOWN_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +39,27 @@ class Target:
     port: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A place where somebody greeted.
+
+    Attributes:
+        greet_at: When the next greeting is due.
+        deaf_until: It is asked for no pulse before that.
+    """
+
+    greet_at: float
+    deaf_until: float
+
+
+def _is_machine(address: str) -> bool:
+    """Say whether a pulse at an address is that of a machine of its own: no name, and not this machine."""
+    try:
+        return not ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 class Prober:
     """Probes nodes; one for a replica, whoever asks."""
 
@@ -36,6 +69,8 @@ class Prober:
         self._gap_s = 1.0 / per_s_max
         self._slots = asyncio.Semaphore(at_once)
         self._next_s = 0.0
+        self._pulses = Pulses()
+        self._known: dict[tuple[str, int], _Known] = {}
 
     def longest_s(self, count: int) -> float:
         """Return how long `count` probes may take when none is answered and nobody else asks."""
@@ -53,20 +88,44 @@ class Prober:
             self._next_s = max(self._next_s + self._gap_s, loop.time())
             if (wait_s := self._next_s - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
-            return await self._greet(target)
+            return await self._look(target)
 
-    async def _greet(self, target: Target) -> str:
+    def close(self) -> None:
+        """Close what is open."""
+        self._pulses.close()
+
+    async def _look(self, target: Target) -> str:
+        """Return why nobody answers; empty when somebody does."""
+        place = target.address, target.port
+        known, now = self._known.get(place), asyncio.get_running_loop().time()
+        left_s, deaf_until = self.timeout_s, known.deaf_until if known else 0.0
+        if known is not None and deaf_until <= now < known.greet_at:
+            pulse_s = self.timeout_s * PULSE_SHARE
+            if await self._pulses.felt(target.address, timeout_s=pulse_s):
+                return ""
+            left_s, deaf_until = self.timeout_s - pulse_s, now + NO_PULSE_S
+        why = await self._greet(target, left_s)
+        if why or not _is_machine(target.address):
+            self._known.pop(place, None)
+        elif len(self._known) < KNOWN_MAX:
+            greet_at = now + GREET_EVERY_S * (1 + crc32(target.name.encode()) % 64 / 128)
+            self._known[place] = _Known(greet_at=greet_at, deaf_until=deaf_until)
+        return why
+
+    async def _greet(self, target: Target, timeout_s: float) -> str:
         """Return why there was no greeting; empty when there was one."""
         loop = asyncio.get_running_loop()
         transport: asyncio.Transport | None = None
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(timeout_s):
                 transport, greeting = await loop.create_connection(_Greeting, target.address, target.port)
                 return await greeting.over
         except TimeoutError:
             return f"no {'connection' if transport is None else 'greeting'} within {self.timeout_s:g} s"
         except OSError as error:
-            return (error.strerror or str(error) or type(error).__name__).lower()[:WHY_CHARS_MAX]
+            # asyncio's own words have the address, which everybody knows
+            told = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error) or type(error).__name__
+            return told.lower()[:WHY_CHARS_MAX]
         finally:
             if transport is not None:
                 transport.close()  # not abort: our greeting is still to go out

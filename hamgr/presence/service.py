@@ -36,7 +36,7 @@ class PresenceService:
             token, tls: For calls to other replicas; without `tls` by plain HTTP, on loopback.
         """
         self._settings = settings
-        prober = Prober(
+        self._prober = prober = Prober(
             timeout_s=settings.timeout_s,
             at_once=settings.probes_at_once,
             per_s_max=settings.probes_per_s_max,
@@ -63,4 +63,5 @@ class PresenceService:
         try:
             await self._watcher.run()
         finally:
+            self._prober.close()
             await self._vantages.close()
