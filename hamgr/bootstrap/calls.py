@@ -37,7 +37,7 @@ def find(urls: Sequence[str], authority: str) -> tuple[str, str]:
         try:
             said = _call(url, "GET", "/v1/join", None, _context(None))
             pem = str(said.get("authority", ""))
-            found = x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA256()).hex()
+            found = fingerprint(pem)
         except (NoAnswer, ValueError) as error:
             failures.append(f"{url}: {error}")
             continue
@@ -53,6 +53,11 @@ def find(urls: Sequence[str], authority: str) -> tuple[str, str]:
     raise CannotBegin(
         f"no replica of the cluster can be reached ({'; '.join(failures)}); look at the network"
     )
+
+
+def fingerprint(ca_pem: str) -> str:
+    """Return the SHA-256 of a certificate, in hexadecimal; raises `ValueError` when it is none."""
+    return x509.load_pem_x509_certificate(ca_pem.encode()).fingerprint(hashes.SHA256()).hex()
 
 
 def post_join(url: str, ca_pem: str, body: Mapping[str, Any]) -> dict[str, Any]:

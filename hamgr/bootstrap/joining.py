@@ -9,7 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,9 +74,9 @@ def join(
         )
     plan = _plan_of(places)
     if places.config.exists():
-        if plan is None or plan.token != invitation.sha256:
+        if plan is None or not _joined(places, plan, invitation, name):
             places.check_unused()
-        elif plan is not None:
+        else:
             places.draft.unlink(missing_ok=True)
             say(f"{places.config} is there: {plan.name} has joined already")
             return plan
@@ -85,7 +85,14 @@ def join(
             places.check_unused()
         url, ca_pem = calls.find(invitation.urls, invitation.authority)
         say(f"{url} is of the cluster that the token names")
-        if plan is None or plan.token != invitation.sha256:
+        if plan is not None and (plan.name, raft or plan.raft, api or plan.api) == (
+            name,
+            plan.raft,
+            plan.api,
+        ):
+            plan = replace(plan, token=invitation.sha256)  # an earlier one may have expired on the way
+            write(places.etc / PLAN, json.dumps(asdict(plan)))
+        else:
             plan = _decide(places, invitation, name=name, raft=raft, api=api, url=url)
             say(f"this machine is {plan.name}: {plan.raft}, {plan.api}")
         given = _redeem(places, plan, invitation, url, ca_pem)
@@ -132,6 +139,17 @@ def vote(places: Places, plan: Plan, *, timeout_s: float, say: Callable[[str], N
                 "see whether its hamgrd runs, and give the same command again"
             )
         time.sleep(TRY_PAUSE_S)
+
+
+def _joined(places: Places, plan: Plan, invitation: Invitation, name: str) -> bool:
+    """Return whether this machine has joined with this token, or with an earlier one under this name."""
+    if plan.token == invitation.sha256:
+        return True
+    try:
+        found = calls.fingerprint((places.etc / "ca.crt").read_text())
+    except (OSError, ValueError):
+        return False
+    return plan.name == name and found == invitation.authority
 
 
 def _url(api: str) -> str:

@@ -206,6 +206,21 @@ def killed_after(step: int, places: Places, invitation: Invitation, name: str, p
     return status != 0
 
 
+@pytest.mark.parametrize("step", [6, 40])
+def test_another_token_finishes_what_one_that_expired_has_begun(
+    founded: Founded, places: Places, step: int
+) -> None:
+    led(founded)
+    ports = free_ports(2)
+    name = f"x{step}"
+    assert killed_after(step, places, founded.invitation(), name, ports) == (step < 40)
+    identity = joining._plan_of(places)
+    plan = join(places, founded.invitation(), name, ports)
+    assert identity is not None
+    assert (plan.name, plan.replica) == (name, identity.replica)
+    assert founded.names().count(name) == 1
+
+
 def test_a_join_that_is_killed_anywhere_is_finished_by_the_same_command(
     founded: Founded, tmp_path: Path
 ) -> None:
