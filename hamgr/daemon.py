@@ -50,6 +50,7 @@ from hamgr.membership import credentials_of, raft_settings
 from hamgr.presence.service import PresenceService
 from hamgr.raft.port import CannotStart
 from hamgr.raft.replica import RaftReplica
+from hamgr.renewal import keep_renewed
 from hamgr.transport import ApiTLS
 
 if TYPE_CHECKING:
@@ -203,10 +204,12 @@ async def serve(settings: Config) -> None:
             tls.reload()
 
         loop.add_signal_handler(signal.SIGHUP, reload)
+        renewing = asyncio.create_task(keep_renewed(settings, reload))
         gc.freeze()  # what is here now stays: full collections, which hold up both threads, pass it over
         log.info("replica %s serves its API on %s", settings.name, settings.api)
         notify("READY=1")
         await stop.wait()
+        renewing.cancel()
         notify("STOPPING=1")
 
 

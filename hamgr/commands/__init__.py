@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "init": "hamgr.commands.init:init",
     "join": "hamgr.commands.join:join",
     "make-certificates": "hamgr.commands.certificates:make_certificates",
+    "renew-certificate": "hamgr.commands.renew:renew_certificate",
     "run": "hamgr.commands.run:run",
 }
 """Where each command is: `module:attribute`."""
