@@ -69,8 +69,8 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def endpoints(directory: Path, count: int) -> Iterator[Fleet]:
-    """Run `count` servers for as long as the context is open."""
+def endpoints(directory: Path, count: int, *, listen: str = LOOPBACK) -> Iterator[Fleet]:
+    """Run `count` servers for as long as the context is open; 0.0.0.0 has them listen on every address."""
     sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if sshd is None:
         raise SystemExit("sshd is missing; install openssh-server")
@@ -78,7 +78,8 @@ def endpoints(directory: Path, count: int) -> Iterator[Fleet]:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation wants it
     key = directory / "id_ed25519"
     authorized = make_ssh_key(key)
-    nodes = tuple(_prepare(directory, i, port, authorized) for i, port in enumerate(free_ports(count)))
+    ports = free_ports(count)
+    nodes = tuple(_prepare(directory, i, port, authorized, listen) for i, port in enumerate(ports))
     with Account(directory) as account:
         for node in nodes:
             home = node.root.parent
@@ -88,7 +89,7 @@ def endpoints(directory: Path, count: int) -> Iterator[Fleet]:
         yield Fleet(nodes=nodes, key=key, account=account)
 
 
-def _prepare(directory: Path, number: int, port: int, authorized: Path) -> Endpoint:
+def _prepare(directory: Path, number: int, port: int, authorized: Path, listen: str) -> Endpoint:
     name = f"node-{number + 1:03}"
     home = directory / name
     (home / "root" / "etc").mkdir(parents=True)
@@ -97,7 +98,7 @@ def _prepare(directory: Path, number: int, port: int, authorized: Path) -> Endpo
     (home / "root" / "etc" / "hostname").write_text(f"{name}\n")
     public = make_ssh_key(home / "host_key")
     (home / "sshd_config").write_text(
-        CONFIG.format(port=port, address=LOOPBACK, directory=home, authorized=authorized)
+        CONFIG.format(port=port, address=listen, directory=home, authorized=authorized)
     )
     host_key = " ".join(public.read_text().split()[:2])
     return Endpoint(name=name, port=port, host_key=host_key, root=home / "root")
