@@ -48,10 +48,17 @@ def _note(item: Any) -> str:
     return str(item["error"] or (item["presence_reason"] if item["presence"] != "reachable" else ""))
 
 
+def _presence(item: Any) -> str:
+    """Return the presence, and since when where that matters; an older server does not say."""
+    since = item.get("presence_since")
+    since_then = f"({ago(since)})" if since and item["presence"] != "reachable" else ""
+    return f"{item['presence']}{since_then}"
+
+
 COLUMNS = (
     Column("NAME", lambda n: n["name"]),
     Column("STATUS", lambda n: n["status"]),
-    Column("PRESENCE", lambda n: n["presence"]),
+    Column("PRESENCE", _presence),
     Column("HEALTH", lambda n: n["health"]),
     Column("ROLE", lambda n: n["role"]),
     Column("JOB", lambda n: n["job"]),

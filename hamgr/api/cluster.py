@@ -9,7 +9,7 @@ from hamgr.raft.port import Leadership
 from statemachine.model import State
 from statemachine.rollout import HoldKind
 from statemachine.why.reasons import way_out
-from statemachine.words import Health, Presence, Status
+from statemachine.words import Health, NodeName, Presence, Status
 
 NAMES_SHOWN_MAX = 5
 
@@ -96,7 +96,7 @@ def warnings(
         found.append(("no-fault-tolerance", f"{total} replica(s): no loss is survived", needs))
     for code, names, sentence, hint in (
         ("node-quarantined", _where(state, status=Status.QUARANTINED), "quarantined", "hamgr why NODE"),
-        ("node-unreachable", _where(state, presence=Presence.UNREACHABLE), "unreachable", "hamgr node ls"),
+        ("node-unreachable", _missed(state), "unreachable", "hamgr node ls"),
         ("node-drifted", _where(state, health=Health.DRIFTED), "drifted", "hamgr why NODE"),
     ):
         if names:
@@ -110,6 +110,12 @@ def warnings(
     if not state.current_bundle:
         found.append(("no-bundle", "there is no configuration yet", "push one: `hamgr config push DIR`"))
     return [{"code": code, "message": message, "hint": hint} for code, message, hint in found]
+
+
+def _missed(state: State) -> list[str]:
+    """Return who cannot be reached and is not in maintenance: there, silence is no alarm."""
+    lost = _where(state, presence=Presence.UNREACHABLE)
+    return [name for name in lost if state.nodes[NodeName(name)].maintenance is None]
 
 
 def _where(state: State, **fields: object) -> list[str]:

@@ -124,7 +124,8 @@ class Prober:
             return f"no {'connection' if transport is None else 'greeting'} within {self.timeout_s:g} s"
         except OSError as error:
             # asyncio's own words have the address, which everybody knows
-            told = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error) or type(error).__name__
+            number = error.errno or 0  # that of a name that was not found is below 0
+            told = os.strerror(number) if number > 0 else str(error) or type(error).__name__
             return told.lower()[:WHY_CHARS_MAX]
         finally:
             if transport is not None:
