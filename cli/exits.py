@@ -49,6 +49,7 @@ OF_STATUS: dict[int, Exit] = {
     413: Exit.USAGE,
     415: Exit.USAGE,
     422: Exit.USAGE,
+    429: Exit.CONFLICT,
     500: Exit.FAILED,
     502: Exit.UNREACHABLE,
     503: Exit.UNREACHABLE,
