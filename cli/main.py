@@ -26,6 +26,7 @@ COMMANDS = {
     "why": ("cli.commands.why:why", "Why a job or a node waits, was refused, or is unhealthy."),
     "replica": ("cli.commands.replica:replica", "Replicas: ls, add, remove, lead."),
     "vip": ("cli.commands.vip:vip", "The virtual address: show who holds it, test that it moves."),
+    "doctor": ("cli.commands.doctor:doctor", "What could go wrong with the replicas."),
     "token": ("cli.commands.token:token", "Join tokens: create, ls, revoke."),
     "config": ("cli.commands.config:config", "Configuration bundles: push, ls, show, export."),
     "globals": ("cli.commands.globals:globals_", "Variables of all nodes: show, set, unset."),

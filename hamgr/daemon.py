@@ -24,7 +24,7 @@ import uvloop
 from backends.blobs import BlobError, BlobStore
 from backends.ssh.deferred import DeferredSSHExecutor
 from backends.ssh.settings import SSHSettings
-from hamgr import api, config, failpoints, guard, tokens
+from hamgr import api, config, doctor, failpoints, guard, tokens
 from hamgr.admission import FileAdmission
 from hamgr.archives import ReplicaArchives
 from hamgr.bundles import load as load_bundle
@@ -168,6 +168,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         presence=presence,
         vip=vip,
         admission=FileAdmission.of(settings),
+        doctor=lambda: doctor.examine(settings),
         contact_age_s=lambda: replica.contact_age_s,
     )
     doors = [] if vip is None else vip.doors(credentials_of(settings))

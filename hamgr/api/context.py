@@ -151,6 +151,7 @@ class ApiContext:
         name: This replica's.
         api: Base URL under which others reach this replica; empty when it does not know.
         peer_tls: For calls to other replicas; None for plain HTTP on loopback.
+        doctor: Looks at this replica and its machine; blocks.
         admission: None when the authority's key is not here.
         contact_age_s: How long ago this leader's majority was heard of; None: it does not lead.
     """
@@ -173,6 +174,7 @@ class ApiContext:
     peer_tls: ssl.SSLContext | None = None
     vip: VirtualAddress | None = None
     admission: Admission | None = None
+    doctor: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     contact_age_s: Callable[[], float | None] = lambda: None
     limits: Limits = field(default_factory=Limits)
 

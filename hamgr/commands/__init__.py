@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "EXIT_CONFIGURATION", "EXIT_DAMAGED", "fail", "main"]
 COMMANDS: Mapping[str, str] = {
     "check": "hamgr.commands.check:check",
     "check-config": "hamgr.commands.check_config:check_config",
+    "doctor": "hamgr.commands.doctor:doctor",
     "init": "hamgr.commands.init:init",
     "join": "hamgr.commands.join:join",
     "make-certificates": "hamgr.commands.certificates:make_certificates",

@@ -121,6 +121,10 @@ def test_three_replicas_stand_after_one_init_and_two_adds_and_outlive_their_lead
     assert {item["name"]: item["role"] for item in listed["items"]} == dict.fromkeys(
         ("r1", "r2", "r3"), "voter"
     )
+    looked = json.loads(desk.hamgr("doctor", "-o", "json", check=False).stdout)["items"]
+    assert {item["replica"] for item in looked} == {"r1", "r2", "r3"}
+    failing = [item for item in looked if item["level"] == "fail"]
+    assert not [item for item in failing if not item["subject"].startswith("disk ")]
     desk.hamgr("globals", "set", "one=1")
     leader = listed["leader"]
     desk.lab.kill(leader.replace("r", "n"))
