@@ -131,6 +131,9 @@ class Watcher:
         )
         try:
             await self._replica.read(timeout_s=PROOF_TIMEOUT_S)
+            leadership = self._replica.leadership
+            if not leadership.leads or leadership.term != self._term:
+                return  # the read waited until somebody else led: what we saw alone is not theirs to tell
             command = self._proposer.make(ReportPresences, changes=changes)
             outcome = await self._replica.propose(command, timeout_s=PROPOSE_TIMEOUT_S)
         except ConsensusError as error:
