@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cli.output import clean, clock
+from cli.texts import clean, clock
 
 Job = Mapping[str, Any]
 

@@ -1,17 +1,19 @@
 """Printing: data on standard output in the shape that was asked for, everything else on standard error.
 
-Texts that came over the network are printed without control characters: a node's output must not be able
-to move the cursor or rename the window.
+What came over the network goes through `cli.texts` first.
 """
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
+
+from cli.texts import ago, clean, clock, short
+
+__all__ = ["Column", "ago", "clean", "clock", "describe", "grey", "note", "short", "show", "styled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,36 +23,6 @@ class Column:
     title: str
     of: Callable[[Mapping[str, Any]], Any]
     wide: bool = False
-
-
-def clean(value: Any) -> str:
-    """Return `value` as one line of text without control characters."""
-    text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else " " if c in "\n\t\r" else "\ufffd" for c in text)
-
-
-def ago(at: float | None) -> str:
-    """Return how long ago a moment was, in one unit."""
-    if not at:
-        return ""
-    seconds = max(0.0, time.time() - at)
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
-
-
-def clock(at: float | None) -> str:
-    """Return a moment in local time."""
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else ""
-    except (OverflowError, ValueError, OSError):
-        return clean(at)
-
-
-def short(digest: str | None) -> str:
-    """Return the first digits of a digest, as people say it."""
-    return (digest or "").removeprefix("sha256:")[:12]
 
 
 def styled(text: str, **style: Any) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.held import block_lines, budget_line, hold_lines, wave_line
-from cli.output import clean
+from cli.texts import clean
 
 PIPE_COLUMNS = 10_000
 """A table on a pipe is never cut."""
