@@ -18,7 +18,7 @@ from tests.lab.kit import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
-HOSTS = ("n1", "n2", "n3")
+HOSTS = ("n1", "n2", "n3", "n4")
 DEADLINE_S = 90.0
 CLEAN = """
 systemctl disable --now hamgrd 2>/dev/null
@@ -101,7 +101,9 @@ def wait_until(what: str, holds: Any) -> None:
         time.sleep(0.2)
 
 
-def test_three_replicas_stand_after_one_init_and_two_adds_and_outlive_their_leader(desk: Desk) -> None:
+def test_a_cluster_of_one_init_and_two_adds_outlives_its_leader_and_one_is_replaced(
+    desk: Desk,
+) -> None:
     found(desk)
     for node, name in (("n2", "r2"), ("n3", "r3")):
         words = (
@@ -137,3 +139,8 @@ def test_three_replicas_stand_after_one_init_and_two_adds_and_outlive_their_lead
         "the old leader's return",
         lambda: all(item["connected"] for item in desk.ask("replica", "ls")["items"]),
     )
+    ssh = ("--ssh-config", str(desk.ssh_config))
+    desk.hamgr("replica", "replace", "r3", desk.lab.address("n4"), "--name", "r4", "--yes", *ssh)
+    names = [item["name"] for item in desk.ask("replica", "ls")["items"] if item["role"] == "voter"]
+    assert names == ["r1", "r2", "r4"]
+    assert desk.ask("globals", "show") == {"one": 1, "two": 2}
