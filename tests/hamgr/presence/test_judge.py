@@ -89,6 +89,18 @@ def test_the_death_of_half_of_the_fleet_is_one_entry() -> None:
         assert [len(entry) for entry in world.entries] == [50]
 
 
+def test_a_loss_that_is_met_in_two_rounds_is_one_entry_too() -> None:
+    for tenth in range(35):
+        world = World(seed=1, nodes=100)
+        later = {name: world.subjects.pop(name) for name in names(25)}
+        world.run(4.0)
+        world.subjects.update(later)  # from now on they are asked in rounds of their own
+        world.run(6.0 + tenth / 10)
+        world.die(*names(50))
+        world.run(DETECTED_S)
+        assert [len(entry) for entry in world.entries] == [50]
+
+
 def test_a_node_that_a_job_is_at_work_on_is_suspect_at_most_and_the_job_is_named() -> None:
     world = World(seed=1)
     world.change(N, job="j-7")

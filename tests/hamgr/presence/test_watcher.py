@@ -36,6 +36,7 @@ class World:
     missed: set[tuple[str, str]] = field(default_factory=set)
     mute: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    clones: set[str] = field(default_factory=set)
     asked_who: int = 0
 
     def of(self, name: str) -> "Vantage":
@@ -63,7 +64,8 @@ class World:
             raise Unreachable(host.name, "no answer")
         if host.name in self.strangers:
             raise Refused(host.name, "its host key is another one")
-        return ProbeReport(host_key=host.host_key, machine_id=f"id-{host.name}", hostname=host.name, epoch=0)
+        machine_id = "another" if host.name in self.clones else f"id-{host.name}"
+        return ProbeReport(host_key=host.host_key, machine_id=machine_id, hostname=host.name, epoch=0)
 
 
 @dataclass
@@ -163,6 +165,15 @@ async def test_a_stranger_does_not_bring_a_node_back_and_is_told(world: World) -
     world.strangers.add("n1")
     world.find("n1")
     await until(lambda: "another one" in world.node("n1").presence_reason)
+    assert world.node("n1").presence is Presence.UNREACHABLE
+
+
+async def test_a_clone_with_the_same_host_key_does_not_bring_a_node_back(world: World) -> None:
+    world.lose("n1")
+    await world.becomes("n1", Presence.UNREACHABLE)
+    world.clones.add("n1")
+    world.find("n1")
+    await until(lambda: "its machine id is not that of n1" in world.node("n1").presence_reason)
     assert world.node("n1").presence is Presence.UNREACHABLE
 
 
