@@ -145,9 +145,9 @@ def job_line(job: Job) -> dict[str, Any]:
     }
 
 
-def job_whole(state: State, job: Job, *, results: bool) -> dict[str, Any]:
+def job_whole(state: State, job: Job, *, results: bool, tasks: bool = True) -> dict[str, Any]:
     """Return everything about a job; without `results` its tasks lack those of their attempts."""
-    return job_line(job) | {
+    view = job_line(job) | {
         "rollout": _rollout(job.rollout),
         "forgiven": job.forgiven,
         "task_deadline": job.task_deadline_s or None,
@@ -158,8 +158,10 @@ def job_whole(state: State, job: Job, *, results: bool) -> dict[str, Any]:
         "sweep": job.sweep,
         "readmit": job.readmit,
         "labels": dict(job.labels),
-        "tasks": [_task(task, results=results) for task in job.tasks.values()],
     }
+    if tasks:
+        view["tasks"] = [_task(task, results=results) for task in job.tasks.values()]
+    return view
 
 
 def _by_kind(defaults: Mapping[JobKind, str]) -> dict[str, str]:

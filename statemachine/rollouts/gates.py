@@ -71,7 +71,12 @@ def judge(draft: Draft, job_id: JobId) -> None:
 
 
 def over_budget(job: Job) -> str:
-    """Return why the job has to stop; empty while it is within its budget."""
+    """Return why the job has to stop; empty while it is within its budget.
+
+    It is asked whenever a task may have ended: a job that no failure stops has none of its tasks looked at.
+    """
+    if job.max_failed is None and (job.promoted or not job.rollout.canary):
+        return ""
     failed = [task.node for task in job.tasks.values() if task.state is TaskState.FAILED]
     if len(failed) <= job.forgiven:
         return ""

@@ -103,9 +103,13 @@ async def list_jobs(request: web.Request) -> web.Response:
 
 
 async def get_job(request: web.Request) -> web.Response:
-    """Return one job; with `wait_s` and `since`, hold the answer until it changed after that index."""
-    query.allow(request, "results", "since", "wait_s", "consistency")
+    """Return one job; with `wait_s` and `since`, hold the answer until it changed after that index.
+
+    Without `tasks`, which are most of a big job, the answer lacks them; its counts are there in either.
+    """
+    query.allow(request, "results", "tasks", "since", "wait_s", "consistency")
     results = query.flag(request, "results", default=True)
+    tasks = query.flag(request, "tasks", default=True)
     since = query.number(request, "since", default=0, low=0, high=2**62)
     wait_s = query.seconds(request, "wait_s", high=context_of(request).limits.wait_s_max)
     state = await query.read_state(request)
@@ -113,7 +117,7 @@ async def get_job(request: web.Request) -> web.Response:
     if wait_s:
         job = await _changed(request, job, since, wait_s)
         state = context_of(request).replica.state
-    view = views.job_whole(state, job, results=results)
+    view = views.job_whole(state, job, results=results, tasks=tasks)
     return web.json_response(view, headers={"ETag": f'"{job.index}"'})
 
 

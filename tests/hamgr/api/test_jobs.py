@@ -29,6 +29,9 @@ async def test_a_job_is_accepted_with_its_place_and_can_be_shown(bundled: Server
     assert headers["ETag"] == f'"{job["index"]}"'
     _, slim, _ = await bundled.call("GET", f"/v1/jobs/{made['id']}?results=0")
     assert "results" not in slim["tasks"][0]
+    _, counts, _ = await bundled.call("GET", f"/v1/jobs/{made['id']}?tasks=0")
+    assert counts == {key: value for key, value in job.items() if key != "tasks"}
+    assert counts["progress"]["total"] == 2
     _, page, _ = await bundled.call("GET", "/v1/jobs?state=running")
     assert [item["id"] for item in page["items"]] == [made["id"]]
     _, page, _ = await bundled.call("GET", "/v1/jobs?limit=1")
