@@ -4,7 +4,8 @@
 2. A follower asks its leader what a linearizable read that begins now would have to see (`protocol.reads`).
    Once that is applied, the state has all that was committed when it asked. How long a message was on its
    way, or a process stood still, is in the age: the moment of asking counts, and never that of an answer.
-3. Moments are of this replica's own clock; nobody's clock is compared with another's.
+3. Moments are of this replica's own clock; nobody's clock is compared with another's. It does not count while
+   the machine is suspended (CLOCK_MONOTONIC, clock_gettime(2)): until the next answer, neither does the age.
 4. A question costs the leader a round, so it is put seldom as long as nobody wants to know the age.
 """
 
@@ -69,10 +70,11 @@ class Freshness:
             self.at = None
         self._applied = core.applied
         if core.leads:
+            now = self._clock()  # before the age: a process that stands still between them makes us older
             age_s = core.quorum_age_s()
             settled = core.log.term_at(core.commit) == core.term and core.applied == core.commit
             if age_s is not None and settled:
-                self._reach(self._clock() - age_s)
+                self._reach(now - age_s)
             return
         self._take(core.applied)
         now = self._clock()

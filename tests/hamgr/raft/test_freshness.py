@@ -40,6 +40,20 @@ def test_a_leaders_state_is_as_old_as_the_last_word_of_its_majority():
     assert round(freshness.age_s, 6) == 5.1
 
 
+def test_a_leader_that_stands_still_while_it_looks_is_older_and_never_younger():
+    clock = Clock()
+    freshness = Freshness(clock)
+    leader = core_of(leads=True)
+
+    def frozen_after_looking():
+        clock.now += 3
+        return 0.1
+
+    leader.quorum_age_s = frozen_after_looking
+    freshness.look(leader)
+    assert round(freshness.age_s, 6) == 3.1
+
+
 def test_a_leader_that_has_not_applied_or_committed_all_says_nothing_new():
     clock = Clock()
     freshness = Freshness(clock)
