@@ -56,7 +56,8 @@ async def test_a_greeting_is_an_answer_and_is_answered(parts: tuple[bytes, ...])
     assert heard == [GREETING]
 
 
-async def test_silence_refusal_and_strangers_are_told_apart() -> None:
+async def test_silence_refusal_and_strangers_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_is_practice", lambda _address: False)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         refused = closed.getsockname()[1]
@@ -72,6 +73,12 @@ async def test_silence_refusal_and_strangers_are_told_apart() -> None:
     async with serving(hang_up) as port:
         (why,) = (await prober().probe([target(port)])).values()
         assert why == "it hung up without a greeting"
+
+
+async def test_a_practice_node_is_there_as_long_as_its_port_takes_connections() -> None:
+    async with serving(saying()) as port:
+        assert await prober().probe([target(port)]) == {}
+    assert await prober().probe([target(port)]) == {"n1": "connection refused"}
 
 
 async def test_no_more_than_so_many_connections_are_open_at_once() -> None:
