@@ -275,6 +275,11 @@ class Judge:
         if record := self._records.get(node):
             record.confirmed = True
 
+    def postpone(self, now: float, node: NodeName) -> None:
+        """Ask it again in a while who it is: it answers, but could not be asked."""
+        if record := self._records.get(node):
+            record.denied_until = now + self._rules.recheck_s
+
     def deny(self, now: float, node: NodeName, why: str) -> Verdict | None:
         """Take it that it is another one, or lets nobody in; return what is news to the log."""
         subject, record = self._subjects.get(node), self._records.get(node)

@@ -5,8 +5,8 @@
 2. A greeting is answered with ours before we hang up, so that sshd has a peer with a name in its log.
 3. At most `at_once` probes are under way, and at most `per_s_max` are begun in a second.
 4. A greeting proves that an SSH server answers there, not which; who returns is asked that by other means.
-5. A practice node, which shares this machine's processors, is there when its port takes connections: on a
-   busy machine its greeting may take as long as it likes.
+5. A practice node shares this machine and its processors. It has this machine's pulse, and is there when its
+   port takes connections: on a busy machine its greeting may take as long as it likes.
 """
 
 import asyncio
@@ -109,13 +109,15 @@ class Prober:
         place = target.address, target.port
         known, now = self._known.get(place), asyncio.get_running_loop().time()
         left_s, deaf_until = self.timeout_s, known.deaf_until if known else 0.0
+        if known is not None and now < known.greet_at and _is_practice(target.address):
+            return ""
         if known is not None and deaf_until <= now < known.greet_at:
             pulse_s = self.timeout_s * PULSE_SHARE
             if await self._pulses.felt(target.address, timeout_s=pulse_s):
                 return ""
             left_s, deaf_until = self.timeout_s - pulse_s, now + NO_PULSE_S
         why = await self._greet(target, left_s)
-        if why or not _is_machine(target.address):
+        if why or not (_is_machine(target.address) or _is_practice(target.address)):
             self._known.pop(place, None)
         elif len(self._known) < KNOWN_MAX:
             greet_at = now + GREET_EVERY_S * (1 + crc32(target.name.encode()) % 64 / 128)

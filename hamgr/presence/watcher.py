@@ -164,7 +164,8 @@ class Watcher:
         except Refused as error:
             why = f"what answers at {node.endpoint} is not {name} or lets nobody in: {error.message}"
         except BackendError:
-            pass  # this replica has no way to it; others have, and said so
+            judge.postpone(self._now(), name)  # its machine is up, but nobody can log in there yet
+            return
         if not why:
             judge.confirm(name)
         elif denied := judge.deny(self._now(), name, why):

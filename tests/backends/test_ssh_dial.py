@@ -202,7 +202,7 @@ async def test_callers_of_a_silent_node_wait_for_one_dial(quick: SSHSettings) ->
             pass
 
     async with stranger(_silent) as there:
-        failures = await asyncio.gather(*(ask() for _ in range(3)), return_exceptions=True)
+        failures = await asyncio.gather(*(ask() for _ in range(Lane.RUN.places)), return_exceptions=True)
         assert {type(failure) for failure in failures} == {Unreachable}
         assert there.accepted == 1
     await connections.close()

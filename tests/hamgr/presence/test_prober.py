@@ -76,9 +76,11 @@ async def test_silence_refusal_and_strangers_are_told_apart(monkeypatch: pytest.
 
 
 async def test_a_practice_node_is_there_as_long_as_its_port_takes_connections() -> None:
+    one = prober()
     async with serving(saying()) as port:
-        assert await prober().probe([target(port)]) == {}
-    assert await prober().probe([target(port)]) == {"n1": "connection refused"}
+        assert await one.probe([target(port)]) == {}
+    one._known.clear()  # a greeting is due
+    assert await one.probe([target(port)]) == {"n1": "connection refused"}
 
 
 async def test_no_more_than_so_many_connections_are_open_at_once() -> None:
@@ -133,6 +135,7 @@ async def test_a_node_that_has_greeted_is_asked_for_its_pulse_until_a_greeting_i
         await saying(b"SSH-2.0-x\r\n")(reader, writer)
 
     monkeypatch.setattr(module, "_is_machine", lambda _address: True)
+    monkeypatch.setattr(module, "_is_practice", lambda _address: False)
     felt, one = Pulse(), prober()
     one._pulses = felt  # type: ignore[assignment]
     async with serving(serve) as port:
@@ -146,7 +149,7 @@ async def test_a_node_that_has_greeted_is_asked_for_its_pulse_until_a_greeting_i
     assert await one.probe([target(port)]) == {"n1": "connection refused"}
 
 
-async def test_a_loopback_address_has_no_pulse_of_its_own() -> None:
+async def test_a_practice_node_is_not_asked_again_until_a_greeting_is_due() -> None:
     felt, one = Pulse(), prober()
     one._pulses = felt  # type: ignore[assignment]
     async with serving(saying(b"SSH-2.0-x\r\n")) as port:
