@@ -50,7 +50,8 @@ def test_an_unreachable_node_says_what_was_seen_and_since_when_it_is_gone(fleet:
     )
     (lost,) = causes(fleet, "n0")[1:]
     assert lost.message == "it is unreachable: no route to host, seen by r1 and r2"
-    assert (lost.since, lost.way_out) == (fleet.node("n0").presence_at, "hamgr discover n0.example:22, when it is back")
+    assert lost.since == fleet.node("n0").presence_at
+    assert lost.way_out == "hamgr discover n0.example:22, when it is back"
 
 
 def test_maintenance_names_its_owner_its_reason_and_both_ends_until_it_is_over(

@@ -30,7 +30,5 @@ async def get_health_leader(request: web.Request) -> web.Response:
     context = context_of(request)
     age_s = context.contact_age_s()
     if age_s is None or age_s > context.limits.contact_age_s_max:
-        raise Problem(
-            "not-leader", f"{context.name} does not lead, or no majority confirmed it lately"
-        )
+        raise Problem("not-leader", f"{context.name} does not lead, or no majority confirmed it lately")
     return web.Response(text="leader\n")
