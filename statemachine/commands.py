@@ -10,14 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from statemachine.audit_commands import RecordExec
-from statemachine.cluster_commands import (
-    MakeJoinToken,
-    RedeemJoinToken,
-    ReportReplica,
-    RevokeJoinToken,
-    SetElectorate,
-    SetReplica,
-)
+from statemachine.cluster_commands import MakeJoinToken, RedeemJoinToken, RevokeJoinToken
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.presence_commands import ReportPresences
@@ -393,7 +386,4 @@ Command: TypeAlias = (
     | MakeJoinToken
     | RevokeJoinToken
     | RedeemJoinToken
-    | SetElectorate
-    | SetReplica
-    | ReportReplica
 )

@@ -9,7 +9,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from statemachine.electorate import Electorate
 from statemachine.joining import JoinToken
 from statemachine.manifest import Bundle
 from statemachine.planned import Plan
@@ -363,7 +362,6 @@ class State:
         plans: By hash, the oldest first.
         schedules: By name.
         join_tokens: By id, the oldest first.
-        electorate: What operators wish of the replicas.
     """
 
     index: int = 0
@@ -383,4 +381,3 @@ class State:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     join_tokens: Mapping[str, JoinToken] = field(default_factory=dict)
-    electorate: Electorate = field(default_factory=Electorate)

@@ -1,4 +1,4 @@
-"""Rules about the cluster itself: who may join it, and what is wished of its replicas.
+"""Rules about the cluster itself: who may join it.
 
-`tokens` are the single-use tokens by which a machine joins; `electorate` is what operators say of voters.
+`tokens` are the single-use tokens by which a machine joins.
 """
