@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(on_lab_network: Lab, tmp_path: Path) -> Desk:
+def desk(on_lab_network: Lab, tmp_path: Path) -> Iterator[Desk]:
     lab = on_lab_network
     for node in HOSTS:
         lab.run(node, "sh", "-c", CLEAN)
@@ -77,7 +78,9 @@ def desk(on_lab_network: Lab, tmp_path: Path) -> Desk:
         f"IdentityFile {lab.ssh_key}\nStrictHostKeyChecking no\n"
         "UserKnownHostsFile /dev/null\nLogLevel ERROR\n"
     )
-    return one
+    yield one
+    for node in HOSTS:  # a cluster that is left alone goes on, and takes its share of the processors
+        lab.run(node, "sh", "-c", CLEAN, check=False)
 
 
 def found(desk: Desk) -> None:

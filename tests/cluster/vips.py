@@ -143,7 +143,8 @@ class Caller:
     """Asks who answers at the address, again and again with a new connection; notes when and who.
 
     Attributes:
-        answers: Moment, replica's name.
+        answers: Moment of the answer, replica's name.
+        asked: Moment of the question that was answered, replica's name.
     """
 
     vips: VIPCluster
@@ -151,6 +152,7 @@ class Caller:
     every_s: float = 0.01
     timeout_s: float = 1.0
     answers: list[tuple[float, str]] = field(default_factory=list)
+    asked: list[tuple[float, str]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -191,7 +193,7 @@ class Caller:
         await asyncio.gather(*tries, return_exceptions=True)
 
     async def _ask(self, context: ssl.SSLContext) -> None:
-        writer = None
+        writer, asked = None, time.monotonic()
         try:
             async with asyncio.timeout(self.timeout_s):
                 reader, writer = await asyncio.open_connection(self.ip, PORT, ssl=context)
@@ -199,7 +201,9 @@ class Caller:
                 writer.write(f"{head}Connection: close\r\n\r\n".encode())
                 status, _, body = (await reader.read()).partition(b"\r\n\r\n")
             if status.startswith(b"HTTP/1.1 200"):
-                self.answers.append((time.monotonic(), json.loads(body)["name"]))
+                who = json.loads(body)["name"]
+                self.asked.append((asked, who))
+                self.answers.append((time.monotonic(), who))
         except OSError:
             return
         finally:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from cli.demo.layout import free_ports
 from hamgr.bootstrap import founding
 from hamgr.bootstrap.places import Places
 from hamgr.doctor import local
 from tests.hamgr.bootstrap.conftest import Founded, founded, hamgrd
+from tests.ports import free_ports
 
 __all__ = ["founded"]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.layout import free_ports
 from hamgr import config, renewal
 from hamgr.bootstrap import founding
 from hamgr.bootstrap.places import Places
@@ -15,6 +14,7 @@ from hamgr.membership import credentials_of
 from hamgr.security import requests
 from hamgr.security.authority import Authority
 from tests.hamgr.bootstrap.conftest import hamgrd
+from tests.ports import free_ports
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from hamgr.raft.replica import RaftReplica
 from hamgr.raft.settings import RaftSettings
 from tests.hamgr.api import rig
 from tests.hamgr.raft import kit
+from tests.ports import free_ports
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Members:
 async def members(path: Path, count: int = 3, *, spare: int = 0) -> AsyncIterator[Members]:
     """Have `count` replicas run as a cluster, and `spare` more that could be added to it."""
     found = kit.settings_of(count, path, spare=spare)
-    ports = kit.free_ports(len(found))
+    ports = free_ports(len(found))
     addresses = {one.name: f"127.0.0.1:{port}" for one, port in zip(found, ports, strict=True)}
     initial = Configuration(tuple(_at(member, addresses) for member in found[0].initial.voters))
     settings = {one.name: replace(one, api=f"http://{addresses[one.name]}", initial=initial) for one in found}

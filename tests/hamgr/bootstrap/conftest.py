@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.demo.layout import free_ports
 from hamgr.bootstrap import calls
 from hamgr.bootstrap.places import Places
 from hamgr.commands import main
 from hamgr.security.join_token import Invitation, read
+from tests.ports import free_ports
 
 DEADLINE_S = 60.0
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from cli.demo.layout import free_ports
 from hamgr.bootstrap import founding
 from hamgr.bootstrap.places import Places
 from hamgr.security.backup_key import read_backup_key
 from tests.hamgr.bootstrap.conftest import Founded, address, hamgrd
+from tests.ports import free_ports
 
 
 def init(places: Places, *more: object) -> Result:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from cli.demo.layout import free_ports
 from hamgr.bootstrap import calls, founding, joining
 from hamgr.bootstrap import places as files
 from hamgr.bootstrap.places import CannotBegin, Places
 from hamgr.security.join_token import BadToken, Invitation, read
 from tests.hamgr.bootstrap.conftest import Founded, address, answers, hamgrd, leads, wait_until
+from tests.ports import free_ports
 
 KILLED = 99
 

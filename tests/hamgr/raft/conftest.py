@@ -11,7 +11,7 @@ from tests.hamgr.raft.member import Member
 
 @pytest.fixture(params=["memory-3", "raft-1", "raft-3"])
 async def replicas(request, tmp_path):
-    """The replicas of one cluster, started."""
+    """The replicas of one cluster, started, and with a leader that all know."""
     kind, count = request.param.split("-")
     if kind == "memory":
         names = [f"r{n}" for n in range(1, int(count) + 1)]
@@ -20,6 +20,8 @@ async def replicas(request, tmp_path):
     else:
         made = [RaftReplica(settings) for settings in kit.settings_of(int(count), tmp_path)]
     async with running(made):
+        for replica in made:
+            await kit.until(lambda replica=replica: replica.leadership.leader)
         yield made
 
 

@@ -3,8 +3,6 @@
 import asyncio
 import itertools
 import json
-import random
-import socket
 import time
 import uuid
 from dataclasses import asdict
@@ -18,23 +16,9 @@ from hamgr.raft.wire.tls import Credentials
 from hamgr.security.authority import Authority
 from statemachine.commands import AddNode, EditNode, SetGlobals
 from statemachine.model import Endpoint
+from tests.ports import free_ports
 
 _numbers = itertools.count(1)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports below the range from which the kernel picks for clients, free a moment ago."""
-    ports = []
-    while len(ports) < count:
-        port = random.randrange(15_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 def certify(folder: Path, authority: Authority, name: str, replica: str) -> Credentials:

@@ -16,6 +16,7 @@ from hamgr.raft.replica import RaftReplica
 from hamgr.raft.settings import InvalidSettings, Timers
 from tests.hamgr.raft import kit
 from tests.hamgr.raft.member import Lost, Member
+from tests.ports import free_ports
 
 LONG_S = 20.0
 
@@ -98,7 +99,7 @@ async def test_a_certificate_of_another_replica_is_refused_and_nothing_is_stored
 async def test_two_replicas_never_share_a_folder(settings):
     first = RaftReplica(settings)
     await first.start()
-    address = f"127.0.0.1:{kit.free_ports(1)[0]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     own = dataclasses.replace(kit.member_of(settings), raft=address)
     other_port = dataclasses.replace(settings, address=address, initial=Configuration((own,)))
     with pytest.raises(CannotStart, match="in use"):

@@ -31,6 +31,7 @@ from tests.lab.kit.processes import (
 BOOT = Path(__file__).with_name("boot.sh")
 BOOT_TIMEOUT_S = 30.0
 SSH_CONNECT_TIMEOUT_S = 1.0
+EMPTY_TIMEOUT_S = 1.0
 DROP_CAPABILITIES = ("setpriv", "--bounding-set=-sys_time,-sys_module,-sys_rawio")
 """The clock, the modules and the memory are this machine's."""
 
@@ -249,8 +250,14 @@ class Machine:
 
 
 def remove_cgroup(cgroup: Path) -> None:
-    """Remove a cgroup and those below it, as far as they are empty."""
-    inside = [Path(path) for path, _, _ in os.walk(cgroup, topdown=False)]  # deepest first, itself last
-    for path in inside:
-        with contextlib.suppress(OSError):
-            path.rmdir()
+    """Remove a cgroup and those below it, once they are empty: whoever was killed may take a moment to go."""
+    deadline = time.monotonic() + EMPTY_TIMEOUT_S
+    while cgroup.exists():
+        inside = [Path(path) for path, _, _ in os.walk(cgroup, topdown=False)]  # deepest first, itself last
+        for path in inside:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        if time.monotonic() > deadline:
+            return
+        if cgroup.exists():
+            time.sleep(0.02)

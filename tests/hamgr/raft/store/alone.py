@@ -20,6 +20,7 @@ from hamgr.raft.store import identity
 from hamgr.raft.wire.tls import Credentials
 from hamgr.security.authority import Authority
 from tests.hamgr.raft import kit
+from tests.ports import free_ports
 
 PROGRAM = Path(__file__)
 LONG_S = 20.0
@@ -34,7 +35,7 @@ def settings_at(folder: Path, *, made: bool = True, **more) -> RaftSettings:
         authority = Authority.create()
         authority.save(folder)
         authority.issue_replica("r1", str(uuid.uuid4())).save(files.certificate, files.key)
-        (folder / "port").write_text(str(kit.free_ports(1)[0]))
+        (folder / "port").write_text(str(free_ports(1)[0]))
     who = files.identity()
     me = ReplicaId(who.id)
     address = f"127.0.0.1:{(folder / 'port').read_text()}"

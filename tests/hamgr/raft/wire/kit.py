@@ -16,6 +16,7 @@ from hamgr.raft.wire.hello import Hello
 from hamgr.raft.wire.links import Links, LinkSettings
 from hamgr.raft.wire.tls import Credentials
 from hamgr.security.authority import Authority, Issued
+from tests.ports import free_ports
 
 QUICK = LinkSettings(welcome_timeout_s=0.6, retry_s_max=0.2, strangers_max=16)
 EXPIRED = {
@@ -53,11 +54,7 @@ class Certificates:
 
 def member(name: str) -> Member:
     """A new member on a loopback port that was free a moment ago."""
-    while True:
-        port = random.randrange(15_000, 30_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return Member(id=ReplicaId(str(uuid.uuid4())), name=name, raft=f"127.0.0.1:{port}")
+    return Member(id=ReplicaId(str(uuid.uuid4())), name=name, raft=f"127.0.0.1:{free_ports(1)[0]}")
 
 
 class Replica:
