@@ -31,6 +31,7 @@ from hamgr.raft.protocol.raft import LogEntry
 from hamgr.raft.protocol.reads import ReadRounds
 from hamgr.raft.protocol.replication import Replicator
 from hamgr.raft.protocol.snapshots import Outgoing
+from hamgr.raft.shrinking import Shrinking
 from hamgr.raft.store.folder import Folder
 from hamgr.raft.store.journal import Journal, LogBroken
 from hamgr.raft.store.snapshot import Snapshot
@@ -78,6 +79,7 @@ class Core:
         self._leader_seen: ReplicaId | None = None
         self._applies_next = False
         self._handover = Handover(self, timers)
+        self.shrinking = Shrinking(self, quorum_lost_s)
         self.election = Election(timers, randomness, clock())
         self.library = Library(
             me=me,
@@ -167,6 +169,7 @@ class Core:
     def peer_up(self, peer: ReplicaId) -> None:
         """Note a new link to `peer`."""
         self._up.add(peer)
+        self.shrinking.heard(peer)
         self.replicator.linked(peer)
         self.introduce(peer)
 
@@ -183,6 +186,7 @@ class Core:
             messages.BadMessage: No replica of ours says that; close the link.
         """
         checked = messages.check(message)
+        self.shrinking.heard(sender)
         if checked is None:
             self.counters["later_types"] += 1
         else:
@@ -194,6 +198,7 @@ class Core:
     def advance(self) -> None:
         """Do what is due and needs no sync: send entries and heartbeats, inquire about an election."""
         now = self.now()
+        self.shrinking.advance()
         if self.leads:
             self._handover.advance()
             self.replicator.pump()
@@ -345,13 +350,7 @@ class Core:
             self.election.allow(self.term, now)
             return
         self.counters["pre_votes"] += 1
-        question = {
-            "type": "pre_vote",
-            "term": self.term + 1,
-            "round": self.election.ask(self.me, self.term, now),
-            "last_log_index": self.log.last,
-            "last_log_term": self.log.last_term,
-        }
+        question = self.election.question(self)
         for voter in voters - {self.me}:
             self.send(voter, question)
 
@@ -384,6 +383,7 @@ class Core:
     def _on_leads(self, leads: bool) -> None:
         if leads:
             self.counters["elections_won"] += 1
+            self.shrinking.elected()
             self.replicator.begin()
         else:
             self.replicator.end()

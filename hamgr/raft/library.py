@@ -74,6 +74,7 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
         self._may_stand = may_stand
         self._on_leads = on_leads
         self.blocked = False
+        self._own = Node(me)
         conf = SyncObjConf(
             autoTick=False,
             journalFile=journal,
@@ -85,7 +86,7 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
             logCompactionMinTime=NEVER,
             onStateChanged=self._on_state,
         )
-        super().__init__(Node(me), [], conf=conf, transport=_Wire(put))
+        super().__init__(self._own, [], conf=conf, transport=_Wire(put))
         self._poller = _NoPoller()
 
     @property
@@ -131,6 +132,17 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
         """Cease to lead; somebody else will be elected."""
         self._SyncObj__setState(_FOLLOWER)
         self._SyncObj__raftLeader = None
+
+    def lead_on(self) -> None:
+        """Lead again in the present term, in which this node led; nothing is believed of the others' logs.
+
+        Whoever calls knows that this node has followed nobody since.
+        """
+        for node in self._SyncObj__otherNodes | self._SyncObj__readonlyNodes:
+            self._SyncObj__raftMatchIndex[node] = 0
+            self._SyncObj__lastResponseTime[node] = library.monotonicTime()
+        self._SyncObj__raftLeader = self._own
+        self._SyncObj__setState(_LEADER)
 
     def set_members(self, voters: Iterable[ReplicaId], learners: Iterable[ReplicaId]) -> None:
         """Count these voters from now on, and send to these learners; this replica is not among them."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hamgr.autopilot import rules
 from hamgr.raft import clients, following
 from hamgr.raft.core import Core
 from hamgr.raft.following import Following
@@ -14,6 +15,7 @@ from hamgr.raft.protocol import guard, outbox, reads
 from hamgr.raft.protocol.configurations import Configurations
 from hamgr.raft.protocol.membership import Configuration
 from hamgr.raft.protocol.messages import Message
+from hamgr.raft.shrinking import Shrinking
 from hamgr.raft.store.journal import Journal
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -103,6 +105,45 @@ def change_two_things_at_once(patch: pytest.MonkeyPatch) -> None:
         return "" if "under way" in said or "a moment ago" in said else said
 
     patch.setattr(clients.Clients, "_refusal", careless)
+
+
+def lead_on_in_a_term_of_another(patch: pytest.MonkeyPatch) -> None:
+    """Who once led goes on when it has not heard of its leader lately, whatever happened since."""
+
+    def led_once(self: Shrinking) -> bool:
+        core = self._core
+        lost = not core.leads and not core.election.leader_is_alive(core.now())
+        return self._led_in >= 0 and lost and core.me in core.configuration.voter_ids
+
+    patch.setattr(Shrinking, "may_lead_on", property(led_once))
+
+
+def let_go_of_several_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A second voter is given up before the first change is committed."""
+    change_two_things_at_once(patch)
+    patch.setattr(Shrinking, "_unsettled", lambda _self: "")
+
+
+def let_go_before_the_own_term_is_committed(patch: pytest.MonkeyPatch) -> None:
+    """A leader that was just elected changes the electorate: Ongaro's mistake, corrected in 2015."""
+    refusal = clients.Clients._refusal
+
+    def careless(self: clients.Clients, after: Configuration) -> str:
+        said = refusal(self, after)
+        return "" if "a moment ago" in said else said
+
+    def unsettled(self: Shrinking) -> str:
+        core = self._core
+        return "under way" if core.configuration_index > core.commit else ""
+
+    patch.setattr(clients.Clients, "_refusal", careless)
+    patch.setattr(Shrinking, "_unsettled", unsettled)
+
+
+def let_go_without_a_majority_of_the_new(patch: pytest.MonkeyPatch) -> None:
+    """A leader gives up whoever is silent, whether or not those who live can commit that."""
+    patch.setattr(Shrinking, "_without_majority", lambda _self, _name: "")
+    patch.setattr(rules, "_majority_lives", lambda _view, _one: True)
 
 
 def forget_the_configuration_in_the_log(patch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,12 @@ EVERYTHING = (
     "stopped in order",
     "leadership transferred",
     "command unknown to one",
+    "away for long",
+    "declines",
+    "autopilot: promote",
+    "autopilot: let go",
+    "autopilot refused",
+    "led on without a majority",
 )
 """What must come about in a few hundred worlds."""
 

@@ -11,6 +11,8 @@ from tests.consensus.schedule import Schedule
 from tests.consensus.trail import Trail
 
 DOWN_S = (0.02, 1.5)
+AWAY_S = (2.0, 5.0)
+BETWEEN_LOSSES_S = (1.0, 2.5)
 CUT_S = (0.05, 2.5)
 APART_S, WITNESS_S = 0.7, 2.0
 """The former is less than what breaks a connection."""
@@ -55,6 +57,8 @@ class Storm:
             self._late_witness: 1,
             self._bad_weather: 3,
             self._everything_well: 3,
+            self._be_away: 2,
+            self._decline: 1,
         }
         self._acts = list(acts)
         # Each world has faults of its own: what always comes together hides what comes alone (swarm testing,
@@ -146,6 +150,26 @@ class Storm:
         self._note("power lost everywhere")
         for host in self._alive():
             self.strike(host, power_too=True)
+
+    def _be_away(self) -> None:
+        """Lose a replica for so long that its vote is given up."""
+        if host := self._victim():
+            self._note("away for long", host.name)
+            self.strike(host, power_too=False, down_s=self._random.uniform(*AWAY_S))
+
+    def _decline(self) -> None:
+        """Lose one after another, until one is left; they come back in any order."""
+        gone = self._random.sample(self._hosts, len(self._hosts) - 1)
+        self._note("declines", "".join(host.name for host in gone))
+        when = 0.0
+        for host in gone:
+            down_s = self._random.uniform(*AWAY_S)
+            self._schedule.after(when, self._go_away, host, down_s)
+            when += self._random.uniform(*BETWEEN_LOSSES_S)
+
+    def _go_away(self, host: Host, down_s: float) -> None:
+        if host.alive and not self._over:
+            self.strike(host, power_too=True, down_s=down_s)
 
     def _die_in_a_write(self) -> None:
         if host := self._victim():

@@ -12,7 +12,21 @@ from tests.consensus import ablations
 from tests.consensus.ablations import Plant
 from tests.consensus.world import UNASKED, judge
 
-NO_MEMBERS: dict[str, object] = {"peace": False, "changes": False, "spares": 0, "old_one": False}
+NO_MEMBERS: dict[str, object] = {
+    "peace": False,
+    "changes": False,
+    "spares": 0,
+    "old_one": False,
+    "autopilot": False,
+}
+LOSSES: dict[str, object] = {
+    "peace": False,
+    "changes": False,
+    "spares": 0,
+    "old_one": False,
+    "autopilot": True,
+    "fault_every_s": 1.0,
+}
 CASES: list[tuple[Plant, str, dict[str, object]]] = [
     (ablations.acknowledge_before_the_sync, "a promise is on the disk", {}),
     (
@@ -72,6 +86,16 @@ CASES: list[tuple[Plant, str, dict[str, object]]] = [
         ablations.forget_the_configuration_in_the_log,
         "the latest in the log",
         {"changes": True, "peace": False},
+    ),
+    (
+        ablations.let_go_of_several_at_once,
+        "one change of the configuration at a time",
+        {**LOSSES, "voters": 5, "faults": ("split", "be_away")},
+    ),
+    (
+        ablations.let_go_of_several_at_once,
+        "no acknowledged write is lost|the same at an index|sees what was acknowledged",
+        {**LOSSES, "voters": 5, "watching": False, "faults": ("split",), "storm_s": 20.0},
     ),
     (ablations.vote_for_everybody, "a promise is on the disk", {}),
     (

@@ -18,6 +18,7 @@ from unittest import mock
 from hamgr.raft.protocol import replication, snapshots
 from hamgr.raft.protocol.membership import Configuration, Member, ReplicaId
 from hamgr.raft.settings import Timers
+from tests.consensus.autopilots import Autopilots
 from tests.consensus.clients import NEW_KIND, Clients
 from tests.consensus.figures import Figures
 from tests.consensus.hosts import Host
@@ -33,6 +34,8 @@ STORM_S = 10.0
 PROGRESS_S_MAX = 4.0
 """From the end of the last fault to an acknowledged write."""
 CONVERGED_S_MAX = 10.0
+REGROWN_S_MAX = 30.0
+"""Each of those that fell several times waits for longer."""
 UNASKED = "nothing raises but what is documented"
 NAMES = "abcdefg"
 
@@ -47,6 +50,7 @@ class Plan:
         clients: People who write and read.
         changes: Operators change the members and hand leadership over.
         old_one: One replica does not know all commands, until it is upgraded.
+        autopilot: Each replica has one, which is to keep as many voters as there were at the beginning.
         peace: Instead of a storm, one replica at a time is cut off from a healthy majority and comes back.
         compact_every: Entries between two snapshots.
         fault_every_s: The mean time between two faults.
@@ -59,6 +63,7 @@ class Plan:
     clients: int = 3
     changes: bool = False
     old_one: bool = False
+    autopilot: bool = False
     peace: bool = False
     compact_every: int = 20
     trailing_entries: int = 4
@@ -79,9 +84,10 @@ class Plan:
             "fault_every_s": random.choice((0.1, 0.3, 0.3, 0.6)),
             "compact_every": random.choice((12, 25, 80)),
             "trailing_entries": random.choice((0, 5, 30)),
+            "autopilot": random.random() < 0.4,
         }
         if given.get("peace", drawn["peace"]):  # who is promoted or handed leadership may disturb
-            drawn |= {"changes": False, "spares": 0}
+            drawn |= {"changes": False, "spares": 0, "autopilot": False}
         return cls(**{**drawn, **given})
 
 
@@ -143,6 +149,7 @@ class World:
         self.peace = Peace(self.seed, self.hosts, self.storm, *parts)
         self.clients = Clients(self.seed, self.hosts, self.schedule, self.laws, self.figures)
         self.operators = Operators(self.seed, self.hosts, self.schedule, self.figures, self.trail)
+        self.autopilots = Autopilots(self.seed, self.hosts, *parts, target=plan.voters)
 
     def _host(self, name: str, folder: Path) -> Host:
         member = Member(
@@ -197,6 +204,8 @@ class World:
         self.clients.begin(plan.clients)
         if plan.changes:
             self.operators.begin()
+        if plan.autopilot:
+            self.autopilots.begin()
         if plan.peace:
             self.peace.begin()
         else:
@@ -229,6 +238,11 @@ class World:
         if self.schedule.run_while(lambda: not write.answered, seconds_max=PROGRESS_S_MAX):
             self.laws.break_("a write is acknowledged soon after all faults have ended", self.standing())
         self.figures.progress_s_max = self.schedule.now - began
+        if self.plan.autopilot and self.schedule.run_while(
+            lambda: not self.is_whole(), seconds_max=REGROWN_S_MAX
+        ):
+            self.laws.break_("the autopilot brings the voters back that lost their vote", self.standing())
+        self.autopilots.stop()
         if self.schedule.run_while(lambda: not self.is_alike(), seconds_max=CONVERGED_S_MAX):
             self.laws.break_("all members become alike soon after all faults have ended", self.standing())
         self.figures.converged_s_max = self.schedule.now - began
@@ -245,6 +259,10 @@ class World:
         if leader is None:
             return []
         return [host for host in self.hosts if host.id in leader.core.configuration.ids]
+
+    def is_whole(self) -> bool:
+        leader = self.leader()
+        return leader is not None and self.autopilots.is_content(leader)
 
     def is_alike(self) -> bool:
         """Say whether all members have applied everything that is committed anywhere."""

@@ -14,6 +14,8 @@ import random
 from typing import Protocol
 
 from hamgr.raft.protocol.membership import ReplicaId
+from hamgr.raft.protocol.messages import Message
+from hamgr.raft.protocol.raft import Raft
 
 
 class Timers(Protocol):
@@ -96,6 +98,16 @@ class Election:
         self._since = now
         self._patience_s = self._draw(self._timers.heartbeat_s, self._timers.election_s_min)
         return self._round
+
+    def question(self, raft: Raft) -> Message:
+        """Begin an inquiry; return what to ask the other voters."""
+        return {
+            "type": "pre_vote",
+            "term": raft.term + 1,
+            "round": self.ask(raft.me, raft.term, raft.now()),
+            "last_log_index": raft.log.last,
+            "last_log_term": raft.log.last_term,
+        }
 
     def granted(self, sender: ReplicaId, number: int, term: int) -> int:
         """Count an answer once; return how many would vote for us in this inquiry."""

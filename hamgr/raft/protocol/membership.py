@@ -3,7 +3,8 @@
 1. A configuration is an entry of the log, whole, and is in force from the moment it is appended, committed
    or not (Raft, section 6; Ongaro's dissertation, section 4.1). Taking the entry back takes it out of force.
 2. Two configurations in a row differ by one voter at most, so that their majorities always overlap.
-3. A learner gets the log and counts for nothing. It is promoted when it has caught up.
+3. A learner gets the log and counts for nothing. It is promoted when it has caught up; a voter that is made a
+   learner is, for all majorities, a voter that is removed.
 """
 
 from dataclasses import dataclass
@@ -109,6 +110,17 @@ class Configuration:
         rest = tuple(one for one in self.learners if one.id != replica)
         return Configuration((*self.voters, member), rest)
 
+    def demoted(self, replica: ReplicaId) -> "Configuration":
+        """Return this configuration with a voter made a learner.
+
+        Raises:
+            ChangeRefused: It is not a voter.
+        """
+        member = self.member(replica)
+        if member is None or member not in self.voters:
+            raise ChangeRefused(f"replica {replica} is not a voter; see `hamgr replica ls`")
+        return Configuration(tuple(one for one in self.voters if one.id != replica), (*self.learners, member))
+
     def without(self, replica: ReplicaId) -> "Configuration":
         """Return this configuration without a member.
 
@@ -127,15 +139,13 @@ def check_change(before: Configuration, after: Configuration) -> None:
     """Return if `after` may follow `before`.
 
     Raises:
-        ChangeRefused: More than one voter would change, none would be left, or one would become a learner.
+        ChangeRefused: More than one voter would change, or none would be left.
     """
     changed = before.voter_ids ^ after.voter_ids
     if len(changed) > 1:
         raise ChangeRefused("only one voter can be added or removed at a time; do it one after the other")
     if not after.voters:
         raise ChangeRefused("the last voter cannot be removed; a cluster needs one")
-    if before.voter_ids & {member.id for member in after.learners}:
-        raise ChangeRefused("a voter cannot become a learner; remove it and add it again")
 
 
 def encode(configuration: Configuration) -> bytes:
