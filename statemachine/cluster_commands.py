@@ -42,3 +42,40 @@ class RedeemJoinToken(Stamped):
     name: str
     key: str
     replica: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetElectorate(Stamped):
+    """Say how many replicas should vote: 1, 3, 5 or 7."""
+
+    target: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetReplica(Stamped):
+    """Say what is wished of a replica; `None` leaves a part as it is.
+
+    Attributes:
+        domain: The failure domain that it is in; empty for none.
+        standby: It is not to vote.
+        rest_until: Until then its absence is planned; 0 ends that.
+    """
+
+    name: str
+    domain: str | None = None
+    standby: bool | None = None
+    rest_until: float | None = None
+    rest_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportReplica(Stamped):
+    """Tell watchers what became of a replica: it is an event, and nothing else.
+
+    Attributes:
+        kind: What happened, in a word: `promoted`, `demoted`, `fenced`.
+    """
+
+    name: str
+    kind: str
+    message: str

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from statemachine.audit_commands import RecordExec
-from statemachine.cluster_commands import MakeJoinToken, RedeemJoinToken, RevokeJoinToken
+from statemachine.cluster_commands import (
+    MakeJoinToken,
+    RedeemJoinToken,
+    ReportReplica,
+    RevokeJoinToken,
+    SetElectorate,
+    SetReplica,
+)
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.presence_commands import ReportPresences
@@ -386,4 +393,7 @@ Command: TypeAlias = (
     | MakeJoinToken
     | RevokeJoinToken
     | RedeemJoinToken
+    | SetElectorate
+    | SetReplica
+    | ReportReplica
 )

@@ -12,8 +12,15 @@ from typing import assert_never
 
 from statemachine import codec, configuration, requests, words
 from statemachine.audit_commands import RecordExec
-from statemachine.cluster import tokens
-from statemachine.cluster_commands import MakeJoinToken, RedeemJoinToken, RevokeJoinToken
+from statemachine.cluster import electorate, tokens
+from statemachine.cluster_commands import (
+    MakeJoinToken,
+    RedeemJoinToken,
+    ReportReplica,
+    RevokeJoinToken,
+    SetElectorate,
+    SetReplica,
+)
 from statemachine.commands import (
     AddNode,
     ApprovePlan,
@@ -186,6 +193,12 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return tokens.revoke(draft, command)
         case RedeemJoinToken():
             return tokens.redeem(draft, command)
+        case SetElectorate():
+            return electorate.set_target(draft, command)
+        case SetReplica():
+            return electorate.set_replica(draft, command)
+        case ReportReplica():
+            return electorate.report(draft, command)
         case _:
             assert_never(command)
 

@@ -9,6 +9,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from statemachine.electorate import Electorate
 from statemachine.joining import JoinToken
 from statemachine.manifest import Bundle
 from statemachine.planned import Plan
@@ -362,6 +363,7 @@ class State:
         plans: By hash, the oldest first.
         schedules: By name.
         join_tokens: By id, the oldest first.
+        electorate: What operators wish of the replicas.
     """
 
     index: int = 0
@@ -381,3 +383,4 @@ class State:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     join_tokens: Mapping[str, JoinToken] = field(default_factory=dict)
+    electorate: Electorate = field(default_factory=Electorate)

@@ -1,4 +1,4 @@
-"""Rules about the cluster itself: who may join it.
+"""Rules about the cluster itself: who may join it, and what is wished of its replicas.
 
-`tokens` are the single-use tokens by which a machine joins.
+`tokens` are the single-use tokens by which a machine joins; `electorate` is what operators say of voters.
 """
