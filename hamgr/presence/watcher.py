@@ -66,7 +66,9 @@ class Watcher:
         try:
             while True:
                 leadership = self._replica.leadership
-                if leadership.leads and leadership.term != self._term:
+                if not leadership.leads:
+                    self._term = -1  # who leads on in the same term has not watched meanwhile
+                elif leadership.term != self._term:
                     self._begin(leadership.term)
                 began_s = self._now()
                 if leadership.leads:

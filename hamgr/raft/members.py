@@ -9,11 +9,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TypeVar
 
 from hamgr.raft.core import Core
 from hamgr.raft.engine import Engine
 from hamgr.raft.port import LAG_ENTRIES_MAX, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
+from hamgr.raft.shrinking import Evidence, RollCall
+
+T = TypeVar("T")
 
 POLL_S = 0.02
 
@@ -66,19 +70,40 @@ class Members:
             await asyncio.sleep(POLL_S)
         await self._change(lambda before: before.promoted(replica), deadline)
 
+    async def demote(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        """Make a voter a learner; errors, and what becomes of a leader, as `remove`."""
+        deadline = time.monotonic() + timeout_s
+        await self._not_ourselves(replica, timeout_s)
+        await self._change(lambda before: before.demoted(replica), deadline)
+
     async def remove(self, replica: ReplicaId, *, timeout_s: float) -> None:
         """Remove a member; errors as `add_learner`.
 
         A leader that is to be removed hands leadership over, and refuses, naming who can remove it now.
         """
         deadline = time.monotonic() + timeout_s
-        if replica == self._consensus.settings.me and len(self._leading().configuration.voters) > 1:
-            await self.transfer(None, timeout_s=timeout_s)
-            raise ChangeRefused(
-                f"a leader cannot remove itself, so {self._consensus.settings.name} handed leadership over; "
-                f"ask {self._consensus.leadership.leader or 'the next leader'} to remove it"
-            )
+        await self._not_ourselves(replica, timeout_s)
         await self._change(lambda before: before.without(replica), deadline)
+
+    async def let_go(self, evidence: Evidence, *, timeout_s: float) -> None:
+        """Make a dead voter a learner, also as a leader that has lost its majority; see `shrinking`.
+
+        Raises:
+            ChangeRefused: Nothing changed; the message says why.
+            OutcomeUnknown: After `timeout_s`; look at the members.
+        """
+        deadline = time.monotonic() + timeout_s
+        refusal = await self._ask(lambda core: core.shrinking.let_go(evidence), deadline)
+        if refusal:
+            raise ChangeRefused(refusal)
+        while not self.settled:
+            if time.monotonic() > deadline:
+                raise OutcomeUnknown("the change was not committed in time; look at the members")
+            await asyncio.sleep(POLL_S)
+
+    async def roll_call(self, *, timeout_s: float) -> RollCall | None:
+        """Return who is here; None when this replica neither leads nor may lead on."""
+        return await self._ask(lambda core: core.shrinking.roll_call(), time.monotonic() + timeout_s)
 
     async def transfer(self, to: ReplicaId | None, *, timeout_s: float) -> None:
         """Hand leadership to `to`, by default to whoever has most of the log; returns when it is gone.
@@ -104,6 +129,31 @@ class Members:
         if core is None or not leadership.leads:
             raise ChangeRefused(f"this replica does not lead; ask {leadership.leader or 'the leader'}")
         return core
+
+    async def _not_ourselves(self, replica: ReplicaId, timeout_s: float) -> None:
+        if replica == self._consensus.settings.me and len(self._leading().configuration.voters) > 1:
+            await self.transfer(None, timeout_s=timeout_s)
+            raise ChangeRefused(
+                f"a leader cannot remove itself, so {self._consensus.settings.name} handed leadership over; "
+                f"ask {self._consensus.leadership.leader or 'the next leader'} to remove it"
+            )
+
+    async def _ask(self, question: Callable[[Core], T], deadline: float) -> T:
+        """Return what `question` answers on the thread of consensus."""
+        answer: Future[T] = Future()
+
+        def request(core: Core) -> None:
+            try:
+                answer.set_result(question(core))
+            except (ChangeRefused, ValueError) as error:
+                answer.set_exception(ChangeRefused(str(error)))
+
+        self._engine.ask(request)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await asyncio.wrap_future(answer)
+        except TimeoutError:
+            raise OutcomeUnknown("the consensus did not answer in time; look at the members") from None
 
     async def _change(self, change: Callable[[Configuration], Configuration], deadline: float) -> None:
         while (refusal := await self._try_to(change, deadline)) is None:

@@ -47,7 +47,8 @@ class Leadership:
     """Who leads, as far as this replica knows.
 
     Attributes:
-        term: Raft's term, rising; a replica that leads twice leads in different terms.
+        term: Raft's term, rising; a replica that leads twice leads in different terms, unless it only lost
+            its majority, and leads on when the dead count no more (see `shrinking`).
         leader: Name of the leading replica; empty when none is known.
         leads: This replica is the leader.
     """
@@ -150,6 +151,9 @@ class Membership(Protocol):
 
     async def promote(self, replica: ReplicaId, *, timeout_s: float) -> None:
         """Make a learner a voter, as soon as it has nearly all of the log."""
+
+    async def demote(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        """Make a voter other than the leader a learner."""
 
     async def remove(self, replica: ReplicaId, *, timeout_s: float) -> None:
         """Remove a member other than the leader."""

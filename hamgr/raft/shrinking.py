@@ -149,11 +149,15 @@ class Shrinking:
         refused = self.refusal(evidence)
         if refused:
             return refused
-        if not core.leads:
+        leads_on = not core.leads
+        if leads_on:
             core.counters["led_on"] += 1
+            core.election.heard(core.now())  # takes back a leave to stand that came a moment ago
             core.library.lead_on()
         said: list[str] = []
         core.change(core.configuration.demoted(evidence.target), said.append)
+        if said and leads_on:
+            core.library.step_down()  # without the change we have no more majority than before
         return said[0] if said else ""
 
     def _silent_s(self, peer: ReplicaId) -> float:

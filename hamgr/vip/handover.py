@@ -30,6 +30,9 @@ class HandoverMembers:
     async def promote(self, replica: ReplicaId, *, timeout_s: float) -> None:
         await self._inner.promote(replica, timeout_s=timeout_s)
 
+    async def demote(self, replica: ReplicaId, *, timeout_s: float) -> None:
+        await self._inner.demote(replica, timeout_s=timeout_s)
+
     async def remove(self, replica: ReplicaId, *, timeout_s: float) -> None:
         await self._inner.remove(replica, timeout_s=timeout_s)
 

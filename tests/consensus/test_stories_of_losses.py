@@ -5,6 +5,7 @@ The autopilots' probes say what is so. A voter is dead after 0.8 s here, and aft
 
 import pytest
 
+from hamgr.raft.clients import Clients
 from tests.consensus import ablations, dramas
 from tests.consensus.autopilots import PACE
 from tests.consensus.dramas import SEEN_S, let_go, voters
@@ -206,6 +207,19 @@ def test_a_leader_that_started_again_does_not_lead_on(tell_story):
     story["a"].start()
     story.run(SEEN_S)
     assert "does not lead" in let_go(story, "a", "b", silent_s=0.0)
+
+
+def test_who_would_lead_on_and_may_not_make_the_change_follows_again(tell_story, monkeypatch):
+    story = tell_story(voters=2)
+    story["b"].kill()
+    story.until(lambda: not story.leads("a"))
+    story.run(1.0)
+    monkeypatch.setattr(Clients, "_refusal", lambda *_: "not now")
+    assert let_go(story, "a", "b") == "not now"
+    assert (story.leaders(), voters(story, "a")) == ("", "ab")
+    monkeypatch.undo()
+    assert let_go(story, "a", "b") == ""
+    assert story.leaders() == "a"
 
 
 @pytest.mark.parametrize(
