@@ -47,6 +47,7 @@ if command -v timeout >/dev/null 2>&1; then bound() { timeout -s KILL "$@"; }; f
 _ORDER = b"printf '%%s\\n' %(mark)b; bound %(seconds)d sh -s <<'%(mark)b' 2>&1\n%(script)b%(mark)b\n"
 _ORDER_END = b"printf '\\n%%s %%s\\n' %(mark)b $?\n"
 _MARK_BYTES = 16
+_STATUS = re.compile(rb"[0-9]{1,3}\n")
 _END_BYTES_MAX = 2 * _MARK_BYTES + len("\n 255\n")
 
 
@@ -93,7 +94,7 @@ class _Look:
         self.begun = False
         self.too_long = False
         self.exit_code: int | None = None
-        self._end = re.compile(rb"\n%b ([0-9]{1,3})\n\Z" % self.mark)
+        self._end = b"\n%b " % self.mark
         self._held = b""
 
     def order(self, script: bytes, timeout_s: float) -> bytes:
@@ -116,10 +117,10 @@ class _Look:
                 self.too_long = len(noise) > NOISE_BYTES_MAX
                 return
             data = after
-        end = self._end.search(data, max(0, len(data) - _END_BYTES_MAX))
-        if end is not None:
-            self.exit_code = int(end[1])
-            self.output.add(data[: end.start()])
+        output, mark, status = data.rpartition(self._end)
+        if mark and _STATUS.fullmatch(status):
+            self.exit_code = int(status)
+            self.output.add(output)
             self.over.set()
             return
         kept = max(0, len(data) - _END_BYTES_MAX)

@@ -2,6 +2,8 @@
 
 - `hamgr`: `hamgr exec`, a process as people start it, through the API of one replica: recorded in the log,
   then run over the replica's kept connections;
+- `api`: the same question, as a program asks it that keeps its connection to the replica (a dashboard, a
+  script's library): no process starts for it;
 - `verify`: a verify job whose one step is the command, through the API of one replica: a look, but claimed,
   announced and recorded node by node, each in the replicated log with its sync;
 - `executor`: the verbs of `backends.ssh` for an attempt, with the runner and its syncs on the node;
@@ -11,6 +13,7 @@
 """
 
 import asyncio
+import http.client
 import itertools
 import json
 import os
@@ -44,6 +47,8 @@ JOB_PAUSE_S = 0.02
 """Between two looks at a job, which changes with every step of every node."""
 RUN_WAIT_S = 60.0
 ANSWER_BYTES_MAX = 64 * 1024
+ALL_NODES = "*"
+"""What `hamgr exec --all` asks for."""
 
 
 class _Replica:
@@ -128,6 +133,48 @@ class Hamgr(_Replica):
         words = [sys.executable, "-m", "cli.main", "exec", "--all", "--", command]
         ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+
+
+class Api(Hamgr):
+    """`POST /v1/exec` on all nodes, from a program that runs already."""
+
+    name = "api"
+    _connection: http.client.HTTPConnection | None = None
+
+    def cpu_s(self) -> float:
+        return _Replica.cpu_s(self) + time.process_time()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hang_up()
+        super().__exit__(kind, error, trace)
+
+    def _start_anew(self) -> None:
+        self._hang_up()
+        super()._start_anew()
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exec(self, command: str) -> None:
+        if self._connection is None:
+            (url,) = self._cluster.layout.urls
+            self._connection = http.client.HTTPConnection(url.removeprefix("http://"))
+        headers = {
+            "Authorization": f"Bearer {self._cluster.layout.token}",
+            "Content-Type": "application/json",
+            "Idempotency-Key": uuid.uuid4().hex,
+        }
+        body = json.dumps({"command": command, "selector": ALL_NODES})
+        self._connection.request("POST", "/v1/exec", body, headers)
+        with self._connection.getresponse() as answer:
+            events = answer.read().decode()
+        assert answer.status == 200, events[-4000:]
+        assert events.count('"exit_code": 0') == len(self.fleet.nodes), events[-4000:]
+        assert "event: end" in events, events[-4000:]
 
 
 class Verify(_Replica):

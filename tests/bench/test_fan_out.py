@@ -30,8 +30,8 @@ def test_the_command_runs_on_all_nodes_cold_and_warm_through_every_layer(
 ) -> None:
     monkeypatch.setattr(fan_out, "SETTLE_S", 0.0)
     rounds = fan_out.measured(tmp_path, 2, 1, programs=None, cases=(COLD, WARM))
-    assert set(rounds[COLD.title]) == {"login", "sessions", "look", "executor", "verify", "hamgr"}
-    assert set(rounds[WARM.title]) == {"sessions", "look", "executor", "verify", "hamgr"}
+    assert set(rounds[COLD.title]) == {"login", "sessions", "look", "executor", "verify", "api", "hamgr"}
+    assert set(rounds[WARM.title]) == {"sessions", "look", "executor", "verify", "api", "hamgr"}
     for sides in rounds.values():
         for (one,) in sides.values():
             assert one.wall_s > 0
@@ -48,18 +48,22 @@ def test_the_command_runs_on_all_nodes_cold_and_warm_through_every_layer(
 def test_the_goals_are_judged_against_the_quickest_peer_of_each_kind() -> None:
     good = found(
         {"login": 0.5, "hamgr": 1.0, "clush": 1.2, "pyinfra": 1.0, "ansible": 9.0},
-        {"hamgr": 1.0, "clush": 5.0, "pyinfra": 0.1, "ansible": 9.0},
+        {"hamgr": 1.0, "api": 0.5, "clush": 5.0, "pyinfra": 0.1, "ansible": 9.0},
     )
-    assert [met for _, met in fan_out.goals((COLD, WARM), good)] == [True, True]
-    slow = found({"hamgr": 1.1, "clush": 1.2, "pyinfra": 1.0}, {"hamgr": 1.0, "clush": 9.0, "ansible": 4.9})
+    assert [met for _, met in fan_out.goals((COLD, WARM), good)] == [True, True, True]
+    slow = found(
+        {"hamgr": 1.1, "clush": 1.2, "pyinfra": 1.0}, {"hamgr": 1.0, "api": 0.9, "clush": 9.0, "ansible": 4.9}
+    )
     judged = fan_out.goals((COLD, WARM), slow)
-    assert [met for _, met in judged] == [False, False]
+    assert [met for _, met in judged] == [False, False, True]
     assert "pyinfra (0.91)" in judged[0][0]
     assert "ansible (4.90)" in judged[1][0]
 
 
 def test_a_program_of_ours_on_a_peers_library_is_shown_but_is_no_product() -> None:
-    rounds = found({"login": 0.5, "hamgr": 1.0, "clush": 1.2}, {"hamgr": 1.0, "clush": 5.0, "pyinfra": 0.1})
+    rounds = found(
+        {"login": 0.5, "hamgr": 1.0, "clush": 1.2}, {"hamgr": 1.0, "api": 1.0, "clush": 5.0, "pyinfra": 0.1}
+    )
     text = fan_out.table(rounds, 10, (COLD, WARM))
     assert "[pyinfra]" in text
     assert "[login]" in text
