@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from backends.blobs import BlobError, BlobStore
-from backends.ssh.deferred import DeferredSSHExecutor
 from backends.ssh.settings import SSHSettings
+from backends.ssh.threaded import ThreadedSSHExecutor
 from hamgr import api, config, doctor, failpoints, guard, tokens
 from hamgr.admission import FileAdmission
 from hamgr.archives import ReplicaArchives
@@ -116,7 +116,9 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     known = tokens.load(settings.token_file)
     token = known[0].secret
     blobs = BlobStore(settings.data_dir / "blobs")
-    nodes = DeferredSSHExecutor(SSHSettings(client_key_paths=settings.ssh.keys))
+    nodes = ThreadedSSHExecutor(
+        SSHSettings(client_key_paths=settings.ssh.keys), new_loop=uvloop.new_event_loop
+    )
     recent = RecentOutputs()
     executor = GuardedExecutor(nodes, replica=replica, recent=recent)
     keeper = LogKeeper(

@@ -13,7 +13,7 @@ From the wire to the verbs:
 - `calls`: one call of the runner, over as many connections as that takes; uploads it where it is missing;
 - `follow`: an attempt's output as it is written, likewise;
 - `executor`: `SSHExecutor`, the port's verbs;
-- `deferred`: the same, made with its first use;
+- `threaded`: the same, on a thread of its own, made with its first use;
 - `errors`: what asyncssh and the system say -> the port's errors, one clear sentence each;
 - `sandbox`: practice nodes, many in one process, for the demo and for tests.
 """

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from hamgr.api import peers, sse
+from hamgr.api import jobtexts, peers, sse
 from hamgr.api.context import CONTEXT, ApiContext
 from hamgr.api.middleware import Handler, add_headers, answer_problems
 from hamgr.api.routes import (
@@ -99,6 +99,7 @@ def build_app(context: ApiContext) -> web.Application:
     app = web.Application(middlewares=[answer_problems], client_max_size=context.limits.blob_bytes_max)
     app[CONTEXT] = context
     app[sse.STREAMS] = set()
+    app[jobtexts.TEXTS] = jobtexts.JobTexts()
     app[joining.TRIES] = joining.Tries()
     for method, path, handler in ROUTES:
         app.router.add_route(method, path, handler)

@@ -160,7 +160,7 @@ def job_whole(state: State, job: Job, *, results: bool, tasks: bool = True) -> d
         "labels": dict(job.labels),
     }
     if tasks:
-        view["tasks"] = [_task(task, results=results) for task in job.tasks.values()]
+        view["tasks"] = [task_line(task, results=results) for task in job.tasks.values()]
     return view
 
 
@@ -209,7 +209,8 @@ def _blocked_by(state: State, job: Job) -> list[dict[str, Any]]:
     return [{"job": other, "nodes": count} for other, count in locks.items()]
 
 
-def _task(task: Task, *, results: bool) -> dict[str, Any]:
+def task_line(task: Task, *, results: bool) -> dict[str, Any]:
+    """Return a task, with how each of its attempts ended where `results` are wanted."""
     view: dict[str, Any] = {
         "node": task.node,
         "wave": task.wave,

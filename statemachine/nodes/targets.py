@@ -42,6 +42,9 @@ class Term:
         return matches is not self.negated
 
 
+EVERY = Term(key="", value="*")
+
+
 def parse(selector: str) -> tuple[Term, ...] | str:
     """Return the terms of `selector`, or one sentence on what is wrong with it."""
     texts = [text.strip() for text in selector.split(",")]
@@ -75,6 +78,9 @@ def _term(text: str) -> Term | None:
 
 def select(state: State, terms: tuple[Term, ...]) -> tuple[NodeName, ...]:
     """Return the names of the nodes for which every term holds, sorted."""
+    terms = tuple(term for term in terms if term != EVERY)
+    if not terms:
+        return tuple(sorted(state.nodes))
     return tuple(
         sorted(name for name, node in state.nodes.items() if all(term.holds(node) for term in terms))
     )

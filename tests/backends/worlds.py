@@ -24,13 +24,13 @@ import asyncssh
 from backends.memory.executor import MemoryExecutor
 from backends.memory.node import MemoryNode
 from backends.ports import AttemptKey, Host, NodeExecutor
-from backends.ssh.deferred import DeferredSSHExecutor
 from backends.ssh.executor import SSHExecutor
 from backends.ssh.keys import openssh_form
 from backends.ssh.sandbox.nodes import new_boot, prepare
 from backends.ssh.sandbox.processes import stop_processes
 from backends.ssh.sandbox.server import Sandbox, sandbox
 from backends.ssh.settings import SSHSettings
+from backends.ssh.threaded import ThreadedSSHExecutor
 
 _DEADLINE_S = 15.0
 
@@ -136,7 +136,7 @@ class _SSHWorld:
         client_key(folder / "stranger")
         self.root = root
         self.host = host
-        self.executor: NodeExecutor = DeferredSSHExecutor(settings(folder / "client"), random=Random(1))
+        self.executor: NodeExecutor = ThreadedSSHExecutor(settings(folder / "client"), random=Random(1))
         self.stranger: NodeExecutor = SSHExecutor(settings(folder / "stranger"), random=Random(2))
 
     def launches(self) -> list[str]:

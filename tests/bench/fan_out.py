@@ -162,7 +162,10 @@ def table(found: Found, nodes: int, cases: Sequence[Case] = CASES) -> str:
 
 def label(case: Case, name: str) -> str:
     """Return a side's name; what is not a product but a part of one is in brackets."""
-    part = name in {own.name for own in OWN if own not in PRODUCTS} or name not in {"hamgr", *COUNTED[case.heat]}
+    part = name in {own.name for own in OWN if own not in PRODUCTS} or name not in {
+        "hamgr",
+        *COUNTED[case.heat],
+    }
     return f"[{name}]" if part else name
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from hamgr.api import parse, proposals, query, views
 from hamgr.api.addresses import endpoints
 from hamgr.api.context import context_of
+from hamgr.api.jobtexts import TEXTS
 from hamgr.api.parse import JobBody
 from hamgr.api.previews import preview
 from hamgr.api.problems import of_rejected
@@ -117,8 +118,8 @@ async def get_job(request: web.Request) -> web.Response:
     if wait_s:
         job = await _changed(request, job, since, wait_s)
         state = context_of(request).replica.state
-    view = views.job_whole(state, job, results=results, tasks=tasks)
-    return web.json_response(view, headers={"ETag": f'"{job.index}"'})
+    text = request.app[TEXTS].whole(state, job, results=results, tasks=tasks)
+    return web.json_response(text=text, headers={"ETag": f'"{job.index}"'})
 
 
 async def _changed(request: web.Request, job: Job, since: int, wait_s: float) -> Job:

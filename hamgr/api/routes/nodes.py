@@ -1,5 +1,7 @@
 """Nodes: list, show, add, edit, forget, maintenance, debts, and where their variables come from."""
 
+from bisect import bisect_right
+
 from aiohttp import web
 
 from hamgr.api import parse, proposals, query, views
@@ -34,13 +36,13 @@ async def list_nodes(request: web.Request) -> web.Response:
     state = await query.read_state(request)
     names = targets.select(state, terms)
     after = request.query.get("continue", "")
-    rest = [name for name in names if name > after]
-    page = rest[:limit]
+    first = bisect_right(names, after)
+    page = names[first : first + limit]
     return web.json_response(
         {
             "items": [views.node_line(state.nodes[name]) for name in page],
             "total": len(names),
-            "continue": page[-1] if len(rest) > limit else None,
+            "continue": page[-1] if len(names) > first + limit else None,
             "index": state.index,
         }
     )

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,17 +11,17 @@ import asyncssh
 import pytest
 
 from backends.ports import Unreachable
-from backends.ssh.deferred import DeferredSSHExecutor
 from backends.ssh.executor import SSHExecutor
+from backends.ssh.threaded import ThreadedSSHExecutor
 from tests.backends.worlds import client_key, settings, world
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from backends.ssh.deferred import DeferredSSHExecutor
+from backends.ssh.threaded import ThreadedSSHExecutor
 from backends.ssh.settings import SSHSettings
 import hamgr.daemon
-DeferredSSHExecutor(SSHSettings(client_key_paths=(Path(sys.argv[1]),)))
+ThreadedSSHExecutor(SSHSettings(client_key_paths=(Path(sys.argv[1]),)))
 print("asyncssh" in sys.modules)
 """
 
@@ -56,7 +57,7 @@ def test_a_key_that_cannot_be_used_is_refused_at_once_and_as_ever(
     with pytest.raises(ValueError) as expected:  # noqa: PT011 - the message is compared below
         SSHExecutor(settings(path))
     with pytest.raises(ValueError) as found:  # noqa: PT011 - as above
-        DeferredSSHExecutor(settings(path))
+        ThreadedSSHExecutor(settings(path))
     assert str(found.value) == str(expected.value)
 
 
@@ -71,4 +72,31 @@ async def test_many_that_ask_first_get_the_same_executor(tmp_path: Path) -> None
 
 async def test_one_that_was_never_used_can_be_closed(tmp_path: Path) -> None:
     client_key(tmp_path / "client")
-    await DeferredSSHExecutor(settings(tmp_path / "client")).close()
+    await ThreadedSSHExecutor(settings(tmp_path / "client")).close()
+
+
+async def test_the_thread_begins_with_the_first_verb_and_ends_with_close(tmp_path: Path) -> None:
+    async with world("sandbox", tmp_path) as there:
+        threads = {thread.name for thread in threading.enumerate()}
+        assert "ssh" not in threads, "nothing was asked yet"
+        await there.executor.probe(there.host, timeout_s=30)
+        (made,) = [thread for thread in threading.enumerate() if thread.name == "ssh"]
+        await there.executor.close()
+        assert not made.is_alive()
+
+
+async def test_who_is_cancelled_goes_on_at_once_and_what_it_began_ends_too(tmp_path: Path) -> None:
+    async with world("sandbox", tmp_path) as there:
+        look = asyncio.create_task(
+            there.executor.look(there.host, b"sleep 60\n", timeout_s=50.0, output_bytes_max=8192)
+        )
+        await asyncio.sleep(0.2)
+        look.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await look
+        # The place of the look is free again: more of them than a lane has places get through.
+        seen = [
+            await there.executor.look(there.host, b"echo here\n", timeout_s=30.0, output_bytes_max=8192)
+            for _ in range(3)
+        ]
+        assert {one.output for one in seen} == {b"here\n"}
