@@ -9,6 +9,7 @@ from typing import Annotated
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hamgr.autopilot.settings import DEAD_QUORUMS_MIN, AutopilotSection
 from hamgr.logs.pieces import KEPT_BYTES_MAX
 from hamgr.presence.settings import PresenceSection
 from hamgr.raft.settings import Timers
@@ -147,6 +148,7 @@ class Config(_Section):
     ssh: SSHSection
     logs: LogsSection = Field(default_factory=LogsSection)
     presence: PresenceSection = Field(default_factory=PresenceSection)
+    autopilot: AutopilotSection = Field(default_factory=AutopilotSection)
     vip: VIPSection | None = None
     """The address that the leader holds; none when it is left out."""
 
@@ -164,6 +166,12 @@ class Config(_Section):
     def _check_members(self) -> "Config":
         if self.join and not self.others:
             raise ValueError("join needs the replicas of the cluster that runs, under `peers`")
+        dead_s_min = DEAD_QUORUMS_MIN * self.timers.quorum_lost_s
+        if self.autopilot.dead_s < dead_s_min:
+            raise ValueError(
+                f"autopilot.dead_s is {self.autopilot.dead_s:g}; it must be at least {dead_s_min:g}, "
+                f"which is {DEAD_QUORUMS_MIN} times timers.quorum_lost_s"
+            )
         own = self.peers.get(self.name)
         if own is not None and (own.raft, own.api) != (self.raft, self.api):
             raise ValueError(

@@ -27,6 +27,8 @@ from backends.ssh.threaded import ThreadedSSHExecutor
 from hamgr import api, config, doctor, failpoints, guard, tokens
 from hamgr.admission import FileAdmission
 from hamgr.archives import ReplicaArchives
+from hamgr.autopilot.driver import Autopilot
+from hamgr.autopilot.probes import ReplicaProbes
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
 from hamgr.commands import EXIT_CONFIGURATION, fail, main
@@ -91,6 +93,20 @@ def _vip_of(settings: Config, replica: RaftReplica) -> "VIPService | None":
     return VIPService(settings.vip, replica, election_s_min=settings.timers.election_s_min)
 
 
+def _autopilot_of(
+    settings: Config, replica: RaftReplica, tools: Tools, *, token: str, tls: ApiTLS
+) -> Autopilot:
+    credentials = credentials_of(settings)
+    return Autopilot(
+        pace=settings.autopilot.pace(),
+        replica=replica,
+        members=replica.members,
+        probes=ReplicaProbes(replica=replica, credentials=credentials, token=token, tls=tls.client),
+        proposer=tools.proposer,
+        clock=tools.clock,
+    )
+
+
 def _serving(
     settings: Config,
     context: api.ApiContext,
@@ -151,6 +167,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         token=token,
         tls=tls.client,
     )
+    autopilot = _autopilot_of(settings, replica, tools, token=token, tls=tls)
     context = api.ApiContext(
         replica=replica,
         members=replica.members if vip is None else vip.members,
@@ -170,6 +187,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         presence=presence,
         vip=vip,
         admission=FileAdmission.of(settings),
+        autopilot=autopilot if settings.autopilot.enabled else None,
         doctor=lambda: doctor.examine(settings),
         contact_age_s=lambda: replica.contact_age_s,
     )
@@ -178,6 +196,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     manager = asyncio.create_task(Manager(tools=tools, new_cluster=secrets.token_hex(4)).run())
     keeping = asyncio.create_task(keeper.run())
     watching = asyncio.create_task(presence.run())
+    steering = [asyncio.create_task(autopilot.run())] if settings.autopilot.enabled else []
     try:
         async with (
             _serving(settings, context, tls, doors),
@@ -185,7 +204,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         ):
             yield replica
     finally:
-        duties = (watching, keeping, manager)
+        duties = (*steering, watching, keeping, manager)
         for task in duties:
             task.cancel()
         await asyncio.gather(*duties, return_exceptions=True)

@@ -22,6 +22,10 @@ QUICK_TIMEOUT_S = 6.0
 """For one answer: without a leader, the replicas are listed as one of them remembers after this."""
 
 
+ROLES = {"learner": "standby"}
+"""What people call what consensus calls a learner."""
+
+
 def _behind(item: Mapping[str, Any]) -> str:
     if item["lag_entries"] is None:
         return "?"
@@ -30,12 +34,14 @@ def _behind(item: Mapping[str, Any]) -> str:
 
 COLUMNS = (
     Column("REPLICA", lambda r: r["name"]),
-    Column("ROLE", lambda r: "leader" if r["leader"] else r["role"]),
+    Column("ROLE", lambda r: "leader" if r["leader"] else ROLES.get(r["role"], r["role"])),
+    Column("DOMAIN", lambda r: r.get("domain") or ""),
     Column("LINK", lambda r: "up" if r["connected"] else "down"),
     Column("BEHIND", _behind),
     Column("RAFT", lambda r: r["raft"]),
     Column("API", lambda r: r["api"]),
     Column("ID", lambda r: r["id"], wide=True),
+    Column("WHY", lambda r: clean(r.get("reason", ""))),
 )
 ONE = click.argument("name", shell_complete=names.replicas)
 
@@ -43,7 +49,16 @@ ONE = click.argument("name", shell_complete=names.replicas)
 @click.group(
     cls=LazyGroup,
     lazy={
-        "replace": ("cli.commands.replica_add:replace", "Put a new replica in the place of one, over SSH.")
+        "replace": ("cli.commands.replica_add:replace", "Put a new replica in the place of one, over SSH."),
+        "promote": ("cli.commands.replica_votes:promote", "Give a standby a vote."),
+        "demote": ("cli.commands.replica_votes:demote", "Make a voter a standby that stays one."),
+        "target": ("cli.commands.replica_votes:target", "Say how many replicas should vote."),
+        "rest": (
+            "cli.commands.replica_votes:rest",
+            "Say that a replica will be away, so that it keeps its vote.",
+        ),
+        "domain": ("cli.commands.replica_votes:domain", "Say in which failure domain a replica is."),
+        "transfer": ("cli.commands.replica:lead", "Hand leadership to a replica."),
     },
 )
 def replica() -> None:
@@ -68,8 +83,15 @@ def list_replicas() -> None:
         code = Exit.UNREACHABLE
     items = data["items"]
     show(ours.output, data, columns=COLUMNS, rows=items, names=[item["name"] for item in items])
-    note(data["quorum"]["sentence"])
+    survived(data["quorum"])
     jobs.end(code)
+
+
+def survived(quorum: Mapping[str, Any], when: str = "") -> None:
+    """Note which losses are survived."""
+    note(f"{when}{quorum['sentence']}")
+    if quorum.get("also"):
+        note(f"{' ' * len(when)}{clean(quorum['also'])}")
 
 
 @replica.command(
@@ -143,7 +165,8 @@ def _add_by_hand(name: str, replica_id: str, raft: str, api: str) -> None:
                 hint="start its hamgrd, look in its log, and give this command again: it goes on",
             )
         time.sleep(PAUSE_S)
-    show(ours.output, answer.data, names=[name], text=f"{name} is a voter")
+    role = ROLES.get(answer.data["role"], answer.data["role"])
+    show(ours.output, answer.data, names=[name], text=f"{name} is a {role}")
     note(asked.get("/v1/replicas")["quorum"]["sentence"])
 
 
@@ -166,8 +189,8 @@ def remove_replica(asked: "Client", name: str, *, force: bool, yes: bool) -> Any
     """Show what is survived before and after, ask, and remove; return what the cluster says."""
     path = f"/v1/replicas/{_segment(name)}"
     plan = asked.call("DELETE", path, query={"dry_run": True, "force": force}).data
-    note(f"before  {plan['before']['sentence']}")
-    note(f"after   {plan['after']['sentence']}")
+    survived(plan["before"], "before  ")
+    survived(plan["after"], "after   ")
     confirm(f"Remove {name}?", yes=yes)
     return _removed(asked, path, plan, force=force)
 

@@ -52,6 +52,7 @@ def _text(data: Mapping[str, Any], *, wide: bool) -> str:
     lines = [
         f"cluster  {clean(data['cluster']) or '-'}   {health}   replicas {links}   {leader}",
         f"losses   {quorum['sentence']}",
+        *([f"         {clean(quorum['also'])}"] if quorum.get("also") else []),
         f"nodes    {nodes['total']}{_counts(nodes['status'])}",
     ]
     odd = {

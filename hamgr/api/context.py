@@ -37,6 +37,17 @@ class VirtualAddress(Protocol):
         """Return what this replica knows, as JSON."""
 
 
+class Steering(Protocol):
+    """What sees to the voters while this replica leads; see `hamgr.autopilot`."""
+
+    @property
+    def dead_s(self) -> float:
+        """After such a silence a voter may be let go."""
+
+    def reasons(self) -> Mapping[str, str]:
+        """Return in words why replicas are what they are, and what they wait for, by name."""
+
+
 class Admission(Protocol):
     """What a replica needs to let another machine join; see `hamgr.admission`."""
 
@@ -153,6 +164,7 @@ class ApiContext:
         peer_tls: For calls to other replicas; None for plain HTTP on loopback.
         doctor: Looks at this replica and its machine; blocks.
         admission: None when the authority's key is not here.
+        autopilot: None when voters are made and unmade by operators alone.
         contact_age_s: How long ago this leader's majority was heard of; None: it does not lead.
     """
 
@@ -174,6 +186,7 @@ class ApiContext:
     peer_tls: ssl.SSLContext | None = None
     vip: VirtualAddress | None = None
     admission: Admission | None = None
+    autopilot: Steering | None = None
     doctor: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     contact_age_s: Callable[[], float | None] = lambda: None
     limits: Limits = field(default_factory=Limits)

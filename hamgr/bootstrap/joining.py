@@ -36,6 +36,7 @@ from hamgr.security.join_token import Invitation
 PLAN, KEY = "joining.json", "replica.key"
 RAFT_PORT, API_PORT = 7001, 7080
 VOTERS_MAX = 5
+"""As long as a replica of an earlier version does not say how many should vote."""
 TRY_PAUSE_S = 1.0
 TRIES_S_MAX = 60.0
 
@@ -116,15 +117,16 @@ def vote(places: Places, plan: Plan, *, timeout_s: float, say: Callable[[str], N
     while True:
         for url in urls:
             try:
-                members = calls.get_replicas(url, ca_pem, token)["items"]
+                found = calls.get_replicas(url, ca_pem, token)
+                members, voters_max = found["items"], found.get("target", VOTERS_MAX)
                 own = next((one for one in members if one["id"] == plan.replica), None)
                 voters = sum(one["role"] == "voter" for one in members)
                 if own is not None and own["role"] == "voter":
                     return "voter"
-                if own is not None and own["caught_up"] and voters >= VOTERS_MAX:
+                if own is not None and own["caught_up"] and voters >= voters_max:
                     return "standby"
                 sentence = "it gets the log"
-                if voters < VOTERS_MAX:
+                if voters < voters_max:
                     own = calls.put_replica(url, ca_pem, token, plan.name, body)
                     if own.get("role") == "voter":
                         return "voter"

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hamgr.raft.core import Core
 from hamgr.raft.engine import Engine
@@ -140,7 +140,7 @@ class Members:
 
     async def _ask(self, question: Callable[[Core], T], deadline: float) -> T:
         """Return what `question` answers on the thread of consensus."""
-        answer: Future[T] = Future()
+        answer: Future[T] = _future()
 
         def request(core: Core) -> None:
             try:
@@ -166,7 +166,7 @@ class Members:
     async def _try_to(self, change: Callable[[Configuration], Configuration], deadline: float) -> str | None:
         """Return why a change was refused, "" when it is committed, None when the leader is not ready yet."""
         self._leading()
-        answer: Future[str | None] = Future()
+        answer: Future[str | None] = _future()
         taken = False
 
         def request(core: Core) -> None:
@@ -190,6 +190,13 @@ class Members:
         if refusal and taken:  # it is in the log, and who leads now decides what becomes of it
             raise OutcomeUnknown(refusal)
         return refusal
+
+
+def _future() -> Future[Any]:
+    """Return a future that whoever waits for it cannot cancel: its answer may come after they gave up."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
 
 
 def _ask_away(core: Core, to: ReplicaId | None) -> None:

@@ -116,6 +116,32 @@ def test_a_replica_is_removed_and_the_losses_before_and_after_are_told(three: Cl
     assert three.cli("replica", "remove", gone, "--yes").code == 3
 
 
+def test_votes_are_taken_and_given_and_less_safety_is_asked_for(three: Cluster) -> None:
+    name = three.followers()[0]
+    asked = three.cli("replica", "demote", name)
+    assert asked.code != 0
+    assert "after   no further replica may be lost" in asked.err
+    assert three.voters() == ["r1", "r2", "r3"]
+    ran = three.cli("replica", "demote", name, "--yes")
+    assert (ran.code, ran.out) == (0, f"{name} is a standby\n")
+    assert "standby" in three.cli("replica", "ls").out
+    ran = three.cli("replica", "promote", name)
+    assert (ran.code, ran.out, three.voters()) == (0, f"{name} is a voter\n", ["r1", "r2", "r3"])
+
+
+def test_wishes_of_replicas_are_kept_and_shown(three: Cluster) -> None:
+    assert three.cli("replica", "target", "3").out == "up to 3 replicas vote\n"
+    assert three.cli("replica", "domain", "r1", "rack-7").out == "r1 is in rack-7\n"
+    ran = three.cli("replica", "rest", "r2", "--for", "30m", "--reason", "new memory")
+    assert ran.out == "r2 keeps its vote for 30 minutes, though it may be away\n"
+    told = json.loads(three.cli("replica", "ls", "-o", "json").out)
+    assert (told["target"], told["items"][0]["domain"]) == (3, "rack-7")
+    assert told["items"][1]["rest_reason"] == "new memory"
+    assert three.cli("replica", "rest", "r2", "--end").out == "r2 is back\n"
+    assert three.cli("replica", "rest", "r2", "--for", "soon").code == 2
+    assert three.cli("replica", "domain", "r1").code == 2
+
+
 def test_the_leader_itself_can_be_removed(three: Cluster) -> None:
     leader = three.leader()
     ran = three.cli("replica", "remove", leader, "--yes", "-o", "json")

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hamgr.api import cluster, consensus, peers, query
+from hamgr.api import cluster, consensus, losses, peers, query
 from hamgr.api.context import context_of
 from hamgr.api.middleware import CONSISTENCY, READ_AGE_S
 from hamgr.api.problems import KINDS, Problem
@@ -114,7 +114,11 @@ async def get_status(request: web.Request) -> web.Response:
     complaints = consensus.complaints(told) + cluster.vip_warnings(vip)
     voters = context.replica.figures.voters
     counted = [one for one in replicas if not voters or one["name"] in voters]  # learners cannot be lost
-    total, connected = len(counted), sum(bool(one["connected"]) for one in counted)
+    linked = [str(one["name"]) for one in counted if one["connected"]]
+    total, connected = len(counted), len(linked)
+    also = losses.also_survived(
+        [str(one["name"]) for one in counted], linked, leadership.leader, autopilot=context.autopilot
+    )
     lost = sorted(peer.name for peer in others if not peer.connected)
     bundle = state.bundles.get(state.current_bundle)
     return web.json_response(
@@ -128,7 +132,7 @@ async def get_status(request: web.Request) -> web.Response:
             "leader": leadership.leader or None,
             "term": leadership.term,
             "replicas": sorted(replicas, key=lambda replica: str(replica["name"])),
-            "quorum": cluster.quorum(connected, total),
+            "quorum": {**cluster.quorum(connected, total), "also": also},
             "vip": vip,
             "nodes": cluster.nodes(state),
             "jobs": cluster.jobs(state),

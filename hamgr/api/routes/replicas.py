@@ -15,12 +15,13 @@ from typing import Any
 
 from aiohttp import web
 
-from hamgr.api import cluster, parse, peers, query
+from hamgr.api import cluster, losses, parse, peers, query
 from hamgr.api.context import ApiContext, context_of
 from hamgr.api.problems import Problem
 from hamgr.config import NAME, api_url
 from hamgr.raft.port import LAG_ENTRIES_MAX, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import BadConfiguration, ChangeRefused, Configuration, Member, ReplicaId
+from statemachine.electorate import ReplicaWish
 
 JOIN_WAIT_S = 2.0
 """How long one request to add a replica waits for it to catch up."""
@@ -33,7 +34,7 @@ async def list_replicas(request: web.Request) -> web.Response:
     """Tell who belongs to the cluster and how far each is; the leader's view unless a stale one will do."""
     query.allow(request, "consistency")
     if request.query.get("consistency", "linearizable") == "linearizable":
-        handed_on = await _by_leader(request)
+        handed_on = await by_leader(request)
         if handed_on is not None:
             return handed_on
     await query.read_state(request)
@@ -45,32 +46,39 @@ async def list_replicas(request: web.Request) -> web.Response:
             "items": [_view(context, member) for member in members],
             "leader": leadership.leader or None,
             "term": leadership.term,
-            "quorum": _quorum(context, configuration),
+            "quorum": quorum(context, configuration),
+            "target": context.replica.state.electorate.target,
         }
     )
 
 
 async def put_replica(request: web.Request) -> web.Response:
-    """Add a replica as a learner, and make it a voter when it has caught up; 202 as long as it has not."""
+    """Add a replica as a learner, and make it a voter when it has caught up; 202 as long as it has not.
+
+    It stands by where as many vote as should: the autopilot would take its vote back.
+    """
     query.allow(request)
-    name = _name(request)
-    handed_on = await _by_leader(request)
+    name = name_in_path(request)
+    handed_on = await by_leader(request)
     if handed_on is not None:
         return handed_on
     context = context_of(request)
-    await _settled(context)
+    await settled(context)
     body = await parse.read_body(request, parse.ReplicaBody)
     member = Member(id=ReplicaId(body.id), name=name, raft=body.raft, api=api_url(body.api))
     limit_s = context.limits.propose_timeout_s
     configuration = context.members.configuration
     if member not in configuration.members:
         _check_addition(configuration, member)
-        with _problems(context):
+        with problems(context):
             await context.members.add_learner(member, timeout_s=limit_s)
     if member not in context.members.configuration.voters:
         if not await _caught_up(context, member):
             return web.json_response(_view(context, member), status=202)
-        with _problems(context):
+        voters = context.members.configuration.voters
+        if context.autopilot is not None and len(voters) >= context.replica.state.electorate.target:
+            return web.json_response(_view(context, member))
+        with problems(context):
             await context.members.promote(member.id, timeout_s=limit_s)
     return web.json_response(_view(context, member))
 
@@ -79,18 +87,18 @@ async def remove_replica(request: web.Request) -> web.Response:
     """Remove a replica; a leader hands leadership over first, and its successor removes it."""
     query.allow(request, "id", "force", "dry_run")
     force, dry_run = query.flag(request, "force"), query.flag(request, "dry_run")
-    name = _name(request)
-    handed_on = await _by_leader(request)
+    name = name_in_path(request)
+    handed_on = await by_leader(request)
     if handed_on is not None:
         return handed_on
     context = context_of(request)
-    await _settled(context)
+    await settled(context)
     configuration = context.members.configuration
-    member = _member(configuration, name)
+    member = member_called(configuration, name)
     if request.query.get("id", member.id) != member.id:
         raise Problem("changed", f"replica {name} is {member.id} now; nothing was removed", offenders=[name])
     after = configuration.without(member.id)
-    quorums = {"before": _quorum(context, configuration), "after": _quorum(context, after)}
+    quorums = {"before": quorum(context, configuration), "after": quorum(context, after)}
     if not after.voters:
         raise Problem("change-refused", f"{name} is the last voter; a cluster needs one", offenders=[name])
     if quorums["after"]["connected"] < quorums["after"]["needed"] and not force:
@@ -102,8 +110,8 @@ async def remove_replica(request: web.Request) -> web.Response:
         )
     if not dry_run:
         if name == context.name:
-            return await _leave_to_successor(request)
-        with _problems(context):
+            return await leave_to_successor(request)
+        with problems(context):
             await context.members.remove(member.id, timeout_s=context.limits.propose_timeout_s)
     return web.json_response({"id": member.id, "name": name, "dry_run": dry_run, **quorums})
 
@@ -111,25 +119,25 @@ async def remove_replica(request: web.Request) -> web.Response:
 async def lead(request: web.Request) -> web.Response:
     """Hand leadership to a replica; tells who leads then."""
     query.allow(request)
-    name = _name(request)
-    handed_on = await _by_leader(request)
+    name = name_in_path(request)
+    handed_on = await by_leader(request)
     if handed_on is not None:
         return handed_on
     context = context_of(request)
-    member = _member(context.members.configuration, name)
+    member = member_called(context.members.configuration, name)
     if name != context.name:
         if member not in context.members.configuration.voters:
             raise Problem("change-refused", f"{name} is a learner and cannot lead", offenders=[name])
         if not _is_connected(context, member):
             raise Problem("change-refused", f"{name} is not connected and cannot lead", offenders=[name])
-        with _problems(context):
+        with problems(context):
             await context.members.transfer(member.id, timeout_s=context.limits.propose_timeout_s)
         await _successor(context)
     leadership = context.replica.leadership
     return web.json_response({"leader": leadership.leader or None, "term": leadership.term})
 
 
-async def _by_leader(request: web.Request) -> web.Response | None:
+async def by_leader(request: web.Request) -> web.Response | None:
     """Return the leader's answer to the request; None when this replica leads itself."""
     context = context_of(request)
     if context.replica.leadership.leads:
@@ -140,9 +148,9 @@ async def _by_leader(request: web.Request) -> web.Response | None:
     return await peers.hand_on(request, leader)
 
 
-async def _leave_to_successor(request: web.Request) -> web.Response:
+async def leave_to_successor(request: web.Request) -> web.Response:
     context = context_of(request)
-    with _problems(context):
+    with problems(context):
         await context.members.transfer(None, timeout_s=context.limits.propose_timeout_s)
     await _successor(context)
     leader = peers.leader_of(context)
@@ -161,7 +169,7 @@ async def _successor(context: ApiContext) -> None:
                 version = await replica.changed(version)
 
 
-async def _settled(context: ApiContext) -> None:
+async def settled(context: ApiContext) -> None:
     """Wait until the members in force are committed: before that they may be the earlier ones again."""
     deadline = time.monotonic() + context.limits.propose_timeout_s
     while not context.members.settled:
@@ -181,7 +189,7 @@ async def _caught_up(context: ApiContext, member: Member) -> bool:
 
 
 @contextlib.contextmanager
-def _problems(context: ApiContext) -> Iterator[None]:
+def problems(context: ApiContext) -> Iterator[None]:
     """Make what goes wrong with a change a problem."""
     try:
         yield
@@ -211,14 +219,14 @@ def _check_addition(configuration: Configuration, member: Member) -> None:
         ) from error
 
 
-def _name(request: web.Request) -> str:
+def name_in_path(request: web.Request) -> str:
     name = request.match_info["replica"]
     if NAME.fullmatch(name) is None:
         raise Problem("bad-request", f"{name[:100]!a} is no name of a replica: lower-case letters, digits, -")
     return name
 
 
-def _member(configuration: Configuration, name: str) -> Member:
+def member_called(configuration: Configuration, name: str) -> Member:
     member = next((member for member in configuration.members if member.name == name), None)
     if member is None:
         names = ", ".join(sorted(member.name for member in configuration.members))
@@ -231,10 +239,14 @@ def _is_connected(context: ApiContext, member: Member) -> bool:
     return member.name == context.name or (found is not None and found.connected)
 
 
-def _quorum(context: ApiContext, configuration: Configuration) -> dict[str, Any]:
+def quorum(context: ApiContext, configuration: Configuration) -> dict[str, Any]:
     """Return how many of the voters are connected, and how many may be lost."""
-    connected = sum(_is_connected(context, voter) for voter in configuration.voters)
-    return cluster.quorum(connected, len(configuration.voters))
+    voters = [voter.name for voter in configuration.voters]
+    connected = [voter.name for voter in configuration.voters if _is_connected(context, voter)]
+    also = losses.also_survived(
+        voters, connected, context.replica.leadership.leader, autopilot=context.autopilot
+    )
+    return {**cluster.quorum(len(connected), len(voters)), "also": also}
 
 
 def _view(context: ApiContext, member: Member) -> dict[str, Any]:
@@ -242,6 +254,8 @@ def _view(context: ApiContext, member: Member) -> dict[str, Any]:
     leadership, found = context.replica.leadership, context.replica.figures.peers.get(member.name)
     connected = _is_connected(context, member)
     lag = None if found is None else found.lag_entries
+    wish = context.replica.state.electorate.replicas.get(member.name, ReplicaWish())
+    reasons = {} if context.autopilot is None else context.autopilot.reasons()
     if leadership.leads and member.name == context.name:
         lag = 0
     return {
@@ -254,4 +268,8 @@ def _view(context: ApiContext, member: Member) -> dict[str, Any]:
         "connected": connected,
         "lag_entries": lag,
         "caught_up": connected and lag is not None and lag <= LAG_ENTRIES_MAX if leadership.leads else None,
+        "domain": wish.domain or None,
+        "rest_until": wish.rest_until or None,
+        "rest_reason": wish.rest_reason,
+        "reason": reasons.get(member.name, ""),
     }

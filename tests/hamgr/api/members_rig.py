@@ -10,6 +10,7 @@ import aiohttp
 
 from backends.blobs import BlobStore
 from hamgr import api
+from hamgr.api.context import Steering
 from hamgr.raft.protocol.membership import Configuration, Member
 from hamgr.raft.replica import RaftReplica
 from hamgr.raft.settings import RaftSettings
@@ -26,6 +27,7 @@ class Members:
     settings: dict[str, RaftSettings]
     addresses: dict[str, str]
     session: aiohttp.ClientSession
+    steering: Steering | None = None
     running: dict[str, RaftReplica] = field(default_factory=dict)
     _stacks: dict[str, contextlib.AsyncExitStack] = field(default_factory=dict)
 
@@ -36,7 +38,14 @@ class Members:
             await replica.start()
             stack.push_async_callback(replica.stop)
             blobs = BlobStore(self.path / f"{name}-blobs")
-            context = rig.context(replica, blobs, rig.FakeLogs(), api.Limits(), members=replica.members)
+            context = rig.context(
+                replica,
+                blobs,
+                rig.FakeLogs(),
+                api.Limits(),
+                members=replica.members,
+                autopilot=self.steering,
+            )
             await stack.enter_async_context(api.serving(api.build_app(context), self.addresses[name]))
 
     async def stop(self, name: str) -> None:
@@ -76,7 +85,9 @@ class Members:
 
 
 @contextlib.asynccontextmanager
-async def members(path: Path, count: int = 3, *, spare: int = 0) -> AsyncIterator[Members]:
+async def members(
+    path: Path, count: int = 3, *, spare: int = 0, steering: Steering | None = None
+) -> AsyncIterator[Members]:
     """Have `count` replicas run as a cluster, and `spare` more that could be added to it."""
     found = kit.settings_of(count, path, spare=spare)
     ports = free_ports(len(found))
@@ -85,7 +96,7 @@ async def members(path: Path, count: int = 3, *, spare: int = 0) -> AsyncIterato
     settings = {one.name: replace(one, api=f"http://{addresses[one.name]}", initial=initial) for one in found}
     headers = {"Authorization": f"Bearer {rig.TOKEN}"}
     async with aiohttp.ClientSession(headers=headers) as session:
-        made = Members(path=path, settings=settings, addresses=addresses, session=session)
+        made = Members(path=path, settings=settings, addresses=addresses, session=session, steering=steering)
         try:
             await made.start(*[one.name for one in found[:count]])
             await made.leader()
