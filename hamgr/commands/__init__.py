@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "init": "hamgr.commands.init:init",
     "join": "hamgr.commands.join:join",
     "make-certificates": "hamgr.commands.certificates:make_certificates",
+    "recover": "hamgr.commands.recover:recover",
     "renew-certificate": "hamgr.commands.renew:renew_certificate",
     "run": "hamgr.commands.run:run",
 }

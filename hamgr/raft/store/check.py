@@ -117,7 +117,7 @@ def examine(path: Path, *, machine_id: Path = MACHINE_ID) -> Report:
         path = path / "raft"
     report = Report(path)
     try:
-        with _shared(path / "lock") as ours:
+        with shared(path / "lock") as ours:
             if not ours:
                 report.running = True
                 return report
@@ -251,8 +251,8 @@ def _content(report: Report, file: Path) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _shared(lock: Path) -> Iterator[bool]:
-    """Hold the lock with others who only look; False: a replica holds it, and we do not."""
+def shared(lock: Path) -> Iterator[bool]:
+    """Hold a folder's lock with others who only look; False: a replica holds it, and we do not."""
     try:
         file = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
