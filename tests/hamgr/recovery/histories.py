@@ -60,6 +60,10 @@ class Replica:
     """The terms of its entries; with the index they say which entry it is."""
     commit: int = 0
 
+    @property
+    def last_term(self) -> int:
+        return self.log[-1] if self.log else 0
+
 
 @dataclass
 class History:
@@ -81,16 +85,28 @@ class History:
         self.replicas = [Replica() for _ in range(self.count)]
         self._side = list(range(self.count))
         for _ in range(steps):
-            match self.random.choices(("cut", "elect", "append", "send"), (1, 1, 2, 12))[0]:
+            match self.random.choices(("cut", "elect", "append", "send"), (1, 2, 1, 10))[0]:
                 case "cut":
-                    self._side = self.random.sample(range(self.count), self.random.randint(1, self.count))
+                    self._cut()
                 case "elect":
                     self._elect()
+                    if self.random.random() < 0.7:  # a leader that is cut off leaves entries behind
+                        self._cut()
                 case "append":
                     if (leader := self._leader()) is not None:
                         self.replicas[leader].log.append(self.replicas[leader].term)
                 case "send":
                     self._send()
+
+    def forks(self) -> bool:
+        """Say whether the logs of two replicas fork, and one of the branches was acknowledged."""
+        for one, other in itertools.combinations(self.replicas, 2):
+            parted = False
+            for index, terms in enumerate(zip(one.log, other.log, strict=False), start=1):
+                parted = parted or terms[0] != terms[1]
+                if parted and any((index, term) in self.acknowledged for term in terms):
+                    return True
+        return False
 
     def survivors(self) -> Iterator[list[Survivor]]:
         """Yield the reports of each largest minority."""
@@ -102,6 +118,10 @@ class History:
             )
         for left in itertools.combinations(reports, (self.count - 1) // 2):
             yield list(left)
+
+    def _cut(self) -> None:
+        most = self.count // 2 + 1
+        self._side = self.random.sample(range(self.count), self.random.choice((most, most, self.count)))
 
     def _leader(self) -> int | None:
         terms = [
