@@ -133,12 +133,16 @@ class Look:
 
 
 class BackendError(Exception):
-    """The node's side of an operation went wrong; `host` is its name and `message` one sentence."""
+    """The node's side of an operation went wrong; `host` is its name and `message` one sentence.
 
-    def __init__(self, host: str, message: str) -> None:
+    `silent_s` is for how long the node was known to be silent by then; 0 where that is not known.
+    """
+
+    def __init__(self, host: str, message: str, *, silent_s: float = 0.0) -> None:
         super().__init__(f"{host}: {message}")
         self.host = host
         self.message = message
+        self.silent_s = silent_s
 
 
 class Unreachable(BackendError):

@@ -117,7 +117,8 @@ class SSHSection(_Section):
 
     keys: tuple[Path, ...] = Field(min_length=1)
     unreachable_deadline_s: float = Field(default=60.0, gt=0, le=3600)
-    """For how long a silent node is tried before its task gives up."""
+    """For how long a node may be silent, from its last byte on, before its task gives up; how soon a kept
+    connection is taken for dead, and for how long it is replaced, follow from it."""
 
 
 class LogsSection(_Section):

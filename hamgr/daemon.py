@@ -133,7 +133,8 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     token = known[0].secret
     blobs = BlobStore(settings.data_dir / "blobs")
     nodes = ThreadedSSHExecutor(
-        SSHSettings(client_key_paths=settings.ssh.keys), new_loop=uvloop.new_event_loop
+        SSHSettings(client_key_paths=settings.ssh.keys).within(settings.ssh.unreachable_deadline_s),
+        new_loop=uvloop.new_event_loop,
     )
     recent = RecentOutputs()
     executor = GuardedExecutor(nodes, replica=replica, recent=recent)

@@ -102,11 +102,19 @@ def request_of(job: Job, name: NodeName) -> Mapping[str, Value]:
     return job.variables if task is None or task.variables is None else task.variables
 
 
-def request_in(job: Job, node: Node, phase: Phase) -> Mapping[str, Value]:
-    """Return the request's layer in `phase`: what is put back is put back as it was asked for."""
-    if kind_of(job, node.name) is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
-        return node.last_request
-    return request_of(job, node.name)
+def requests_in(job: Job, node: Node, phase: Phase) -> tuple[tuple[str, Mapping[str, Value]], ...]:
+    """Return the layers of the requests in `phase`, lowest first, with their names.
+
+    What is put back is put back as it was asked for. What goes by the bundle that a node has goes by the
+    variables that were asked for with it, too; the request itself may change single ones.
+    """
+    kind = kind_of(job, node.name)
+    if kind is JobKind.UPGRADE and phase in (Phase.UNDO, Phase.REVERIFY):
+        return (("request", node.last_request),)
+    request = ("request", request_of(job, node.name))
+    if kind in KEEP_BUNDLE:
+        return (("last request", node.last_request), request)
+    return (request,)
 
 
 def role_of(job: Job, node: Node) -> str:

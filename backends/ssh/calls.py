@@ -51,6 +51,7 @@ class Course:
         self._resume_timeout_s = settings.resume_timeout_s
         self._random = random
         self._resume_by: float | None = None
+        self._heard_at: float | None = None
         self._failures = 0
 
     @property
@@ -67,6 +68,7 @@ class Course:
         now = asyncio.get_running_loop().time()
         if isinstance(failure, SessionLostError):
             self.sent = True
+            self._heard_at = failure.heard_at
         elif isinstance(failure, BackendError) and not self.sent:
             raise failure
         if isinstance(failure, SessionLostError) or self._resume_by is None:
@@ -75,14 +77,15 @@ class Course:
         pause_s = min(_PAUSE_S_MAX, _PAUSE_S_FIRST * 2.0 ** min(self._failures - 1, 8))
         pause_s *= self._random.uniform(0.5, 1.0)
         if now + pause_s >= self._resume_by or isinstance(failure, Refused):
-            raise self._given_up(failure) from failure
+            raise self._given_up(failure, now) from failure
         await asyncio.sleep(pause_s)
 
-    def _given_up(self, failure: Exception) -> BackendError:
+    def _given_up(self, failure: Exception, now: float) -> BackendError:
+        silent_s = 0.0 if self._heard_at is None else now - self._heard_at
         why = failure.message if isinstance(failure, BackendError) else str(failure)
         if self.sent:
-            return TimedOut(self._host.name, f"did not answer ({why}); {self._again}")
-        return Unreachable(self._host.name, f"no session could be opened: {why}")
+            return TimedOut(self._host.name, f"did not answer ({why}); {self._again}", silent_s=silent_s)
+        return Unreachable(self._host.name, f"no session could be opened: {why}", silent_s=silent_s)
 
 
 class Calls:

@@ -18,8 +18,9 @@ import asyncssh
 
 from backends.ports import BackendError, Host, Refused, Unreachable
 from backends.ssh import errors, keys
-from backends.ssh.dial import Dialer
+from backends.ssh.dial import Dialer, heard_at
 from backends.ssh.pacing import Pacing
+from backends.ssh.sessions import SessionLostError
 from backends.ssh.settings import SSHSettings
 
 _CLOSE_TIMEOUT_S = 5.0
@@ -79,7 +80,7 @@ class Connections:
             deadline: On the loop's clock.
 
         Raises:
-            Unreachable, Refused.
+            Unreachable, Refused. A `SessionLostError` of the caller's is told when the node was heard last.
         """
         if not host.host_key:
             raise errors.host_key_unknown(host)
@@ -98,7 +99,11 @@ class Connections:
                     raise Unreachable(
                         host.name, "no session with it became free in time; try again"
                     ) from None
-                yield connection
+                try:
+                    yield connection
+                except SessionLostError as failure:
+                    failure.heard_at = heard_at(connection)
+                    raise
         finally:
             line.users -= 1
             if line.users == 0:

@@ -16,7 +16,7 @@ from backends.ports import BackendError, Host, Refused
 from backends.ssh import errors, keys
 from backends.ssh.pacing import Pacing
 from backends.ssh.settings import SSHSettings
-from backends.ssh.wire import Connector, Stage
+from backends.ssh.wire import Connector, Stage, Wire
 
 _KEX = (
     "curve25519-sha256",
@@ -35,6 +35,15 @@ _CIPHERS = (
     "aes128-ctr",
     "aes256-ctr",
 )
+
+
+_WIRE = "hamgr_wire"
+
+
+def heard_at(connection: asyncssh.SSHClientConnection) -> float:
+    """Return when the last byte of a dialled connection came, on the loop's clock."""
+    wire = connection.get_extra_info(_WIRE)
+    return wire.heard_at if isinstance(wire, Wire) else asyncio.get_running_loop().time()
 
 
 class _Client(asyncssh.SSHClient):
@@ -121,6 +130,7 @@ class Dialer:
                 passing=errors.is_passing(failure),
             ) from failure
         connector.trust()
+        connection.set_extra_info(**{_WIRE: connector.wire})
         return connection
 
     async def _connect(

@@ -23,7 +23,12 @@ class SessionNotOpenedError(Exception):
 
 
 class SessionLostError(Exception):
-    """The connection ended first; the command may have run, and may run still."""
+    """The connection ended first; the command may have run, and may run still.
+
+    `heard_at` is when the node's last byte came, on the loop's clock; None where nobody has told yet.
+    """
+
+    heard_at: float | None = None
 
 
 class OutputTooLongError(Exception):

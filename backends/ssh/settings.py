@@ -1,6 +1,6 @@
 """Every bound and time-out of the SSH adapter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -16,7 +16,8 @@ class SSHSettings:
             login) is repeated, pauses included.
         command_timeout_s: For one verb, beyond what it was asked to wait.
         resume_timeout_s: How long a verb whose connection was lost in the middle tries to come back.
-        keepalive_interval_s, keepalive_count_max: A silent node is given up after their product.
+        keepalive_interval_s, keepalive_count_max: After an interval of silence the node is asked for a sign
+            of life, and after one more than `keepalive_count_max` intervals the connection is given up.
         handshakes_max: Key exchanges at once; they cost processor time, silent nodes do not count.
         dials_max: Sockets at once that have not logged in yet.
         handshakes_per_target_max: At one address and port; sshd starts to drop at 10 (MaxStartups 10:30:100).
@@ -41,3 +42,17 @@ class SSHSettings:
     idle_close_s: float = 600.0
     connections_max: int = 2_000
     greeting_bytes_max: int = 256 * 1024
+
+    def within(self, deadline_s: float) -> "SSHSettings":
+        """Return these, but for a node that may be silent for `deadline_s` at most, from its last byte on.
+
+        Half of that is for noticing that a kept connection is dead, and half for coming back over another;
+        what is shorter already stays as it is.
+        """
+        half_s = deadline_s / 2
+        return replace(
+            self,
+            connect_timeout_s=min(self.connect_timeout_s, half_s),
+            resume_timeout_s=min(self.resume_timeout_s, half_s),
+            keepalive_interval_s=min(self.keepalive_interval_s, half_s / (self.keepalive_count_max + 1)),
+        )

@@ -33,7 +33,10 @@ class Wire(asyncio.Protocol):
     """Holds the greeting until an inner protocol is attached, then passes everything through."""
 
     def __init__(self, greeting_bytes_max: int) -> None:
+        self._now = asyncio.get_running_loop().time
         self.spoke: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.heard_at = self._now()
+        """When its last byte came, on the loop's clock."""
         self._allowance: int | None = greeting_bytes_max
         self._held = bytearray()
         self._inner: Inner | None = None
@@ -48,6 +51,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._quick()
+        self.heard_at = self._now()
         if self._allowance is not None:
             self._allowance -= len(data)
             if self._allowance < 0:
@@ -127,7 +131,7 @@ class Connector:
     def __init__(self, greeting_bytes_max: int, admit: Callable[[], Awaitable[None]]) -> None:
         self._greeting_bytes_max = greeting_bytes_max
         self._admit = admit
-        self._wire: Wire | None = None
+        self.wire: Wire | None = None
         self.stage = Stage.TURN
 
     async def create_connection(
@@ -138,7 +142,7 @@ class Connector:
             lambda: Wire(self._greeting_bytes_max), remote_host, remote_port
         )
         try:
-            self._wire = wire
+            self.wire = wire
             self.stage = Stage.GREETING
             await wire.spoke
             self.stage = Stage.TURN
@@ -153,8 +157,8 @@ class Connector:
 
     def trust(self) -> None:
         """Lift the bound on what the node may send: it has let us in."""
-        if self._wire is not None:
-            self._wire.trust()
+        if self.wire is not None:
+            self.wire.trust()
 
     def close(self) -> None:
         """Nothing to do: the connection owns its transport."""

@@ -1,10 +1,12 @@
 """The systemd unit of a replica, hardened as far as what it does allows.
 
 It runs as root, which owns its files, without root's powers but those that the virtual address needs.
+`deploy/systemd/hamgrd.service` is this text with the usual places.
 """
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 _UNIT = """\
@@ -24,6 +26,8 @@ Restart=on-failure
 RestartSec=2
 # EX_CONFIG: starting again would not help.
 RestartPreventExitStatus=78
+# The watchdog of the virtual address outlives the replica, and takes the address down.
+KillMode=mixed
 TimeoutStopSec=45
 UMask=0077
 ReadWritePaths={data} {etc}
@@ -63,6 +67,6 @@ def program() -> list[str]:
     return [str(script)] if script.exists() else [str(folder / "python"), "-m", "hamgr.commands"]
 
 
-def unit(*, config: Path, data: Path) -> str:
-    """Return the text of the unit."""
-    return _UNIT.format(program=shlex.join(program()), config=config, data=data, etc=config.parent)
+def unit(*, config: Path, data: Path, words: Sequence[str] = ()) -> str:
+    """Return the text of the unit, which starts `words`; by default hamgrd as it is installed here."""
+    return _UNIT.format(program=shlex.join(words or program()), config=config, data=data, etc=config.parent)

@@ -3,7 +3,8 @@
 1. An attempt is announced in the log before the node hears of it, and launched at most once: the runner
    adopts an attempt that it knows.
 2. Connection trouble ends nothing: the same attempt is asked for again, until `unreachable_deadline_s`
-   has passed without an answer. Then, and only then, it is recorded as unreachable.
+   has passed without an answer, counted from the node's last byte where the executor knows when that was.
+   Then, and only then, it is recorded as unreachable.
 3. The step's time-out counts from the announcement, across leaders. What runs longer is killed on the
    node first and recorded afterwards.
 4. An attempt that was announced is adopted even where its script would be another one today, or none (the
@@ -174,7 +175,8 @@ class NodeCalls:
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat `call` until it answers; raise `GaveUp` when it cannot, `StaleEpoch` when we are fenced.
 
-        Time counts from the first failure: a call may have waited long for a step on a node that was well.
+        Time counts from the first failure, less the silence before it: a call may have waited long for a step
+        on a node that was well.
         """
         loop = asyncio.get_running_loop()
         began_s: float | None = None
@@ -193,7 +195,7 @@ class NodeCalls:
                     raise GaveUp(Ending.REFUSED, error.message) from error
                 last = error
                 ending, deadline_s = Ending.REFUSED, 0.0
-            began_s = loop.time() if began_s is None else began_s
+            began_s = loop.time() - last.silent_s if began_s is None else began_s
             if loop.time() + pause_s > max(began_s + deadline_s, self._away_until_s):
                 raise GaveUp(ending, last.message) from last
             await asyncio.sleep(pause_s)

@@ -46,16 +46,16 @@ def unfit(state: State, job: Job, node: Node) -> str:
     return ""
 
 
-def take_over(draft: Draft, job: Job) -> None:
-    """Move the name at the end of a replacement, if it went far enough."""
+def take_over(draft: Draft, job: Job) -> bool:
+    """Move the name at the end of a replacement, if it went far enough; say whether it did."""
     old, new = draft.nodes.get(job.replaces), draft.nodes.get(successor(job))
     if old is None or new is None or job.tasks[new.name].state is not TaskState.SUCCEEDED:
-        return
+        return False
     task = job.tasks.get(old.name)
     at_hand = task is not None and (task.state is TaskState.SUCCEEDED or task.touched)
     if not at_hand and not _out_of_the_way(old, task):
         draft.event("node.replaced", old.name, f"keeps its place: {task.error if task else ''}", job=job.id)
-        return
+        return False
     draft.drop_node(new.name)
     if at_hand:
         draft.drop_node(old.name)
@@ -67,6 +67,7 @@ def take_over(draft: Draft, job: Job) -> None:
         fate = "is forgotten, since nobody could reach it"
     draft.put_node(_heir(old, new))
     draft.event("node.replaced", old.name, f"{new.name} is in its place; the old machine {fate}", job=job.id)
+    return True
 
 
 def _out_of_the_way(old: Node, task: Task | None) -> bool:

@@ -1,6 +1,7 @@
 """Variables of a node: layers merged deeply, each value with the name of the layer it came from.
 
-1. The order is bundle, globals, role, node, request; a later layer wins.
+1. The order is bundle, globals, role, node, request; a later layer wins. Below the request of a job that goes
+   by what a node has is the request of the job that configured it.
 2. Maps merge key by key; anything else replaces what was there. `null` removes a key.
 """
 
@@ -49,7 +50,7 @@ def layers(
         found.append((f"role {role}", stored.manifest.roles[role].variables))
     found.append(("node", _own(state, node, job)))
     if job is not None:
-        found.append(("request", phases.request_in(job, node, phase)))
+        found.extend(phases.requests_in(job, node, phase))
     return tuple(found)
 
 

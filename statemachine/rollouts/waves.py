@@ -147,8 +147,8 @@ def _end(draft: Draft, job: Job) -> None:
         result = JobState.PARTLY if good else JobState.FAILED
     bad = [f"{task.node}: {task.error}" for task in job.tasks.values() if task.error]
     error = "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
-    if job.replaces:
-        takeover.take_over(draft, job)
+    if job.replaces and takeover.take_over(draft, job) and TaskState.SKIPPED in states:
+        result = JobState.SUCCEEDED  # what was asked for is so; nobody could reach the old machine
     draft.end_job(replace(job, state=result, ended_at=draft.at, error=error, holds=()))
     if job.owes and (job.failing or gates.over_budget(job) or result is JobState.CANCELLED):
         debts.void(draft, job.id, f"{job.id} went no further")

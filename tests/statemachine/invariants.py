@@ -161,6 +161,12 @@ def _fair_end(job: Job) -> JobState:
         return JobState.CANCELLED
     if states == {TaskState.SUCCEEDED}:
         return JobState.SUCCEEDED
+    if (
+        job.replaces
+        and job.state is JobState.SUCCEEDED
+        and states == {TaskState.SUCCEEDED, TaskState.SKIPPED}
+    ):
+        return JobState.SUCCEEDED  # nobody could reach the old machine, and the name moved all the same
     return JobState.PARTLY if TaskState.SUCCEEDED in states else JobState.FAILED
 
 

@@ -122,6 +122,9 @@ def test_an_old_machine_that_falls_silent_in_time_does_not_stop_the_replacement(
     assert fleet.task(job, OLD).state is TaskState.SKIPPED
     assert moved(fleet)
     assert fleet.node(OLD).debt is None
+    ended = fleet.job(job)
+    assert (ended.state, ended.error) == (JobState.SUCCEEDED, f"{OLD}: {fleet.task(job, OLD).error}")
+    assert "no route" in ended.error
 
 
 def test_an_old_machine_that_breaks_while_it_is_cleaned_up_is_kept_for_somebody_to_look(fleet: Fleet) -> None:

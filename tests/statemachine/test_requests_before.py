@@ -126,6 +126,28 @@ def test_a_retry_of_nobody_but_those_that_are_away_says_that_they_pay(fleet: Fle
     assert fleet.state.jobs == before.jobs
 
 
+@pytest.mark.parametrize(
+    "kind", [JobKind.VERIFY, JobKind.DRAIN, JobKind.UNDRAIN, JobKind.DECOMMISSION], ids=str
+)
+def test_what_goes_by_what_a_node_has_goes_by_what_was_asked_for_with_it(fleet: Fleet, kind: JobKind) -> None:
+    if kind is JobKind.UNDRAIN:
+        fleet.drive(fleet.submit(JobKind.DRAIN, "n1"))
+    job = fleet.submit(kind, "n1", "n2") if kind is not JobKind.UNDRAIN else fleet.submit(kind, "n1")
+    assert ports(fleet, job, "n1") == 81
+    layers = variables.layers(fleet.state, fleet.node("n1"), digest(1), job=fleet.job(job))
+    assert variables.origins(layers) == {"port": "last request"}
+
+
+def test_a_verify_may_ask_for_other_values_and_for_none_and_the_node_keeps_its_own(fleet: Fleet) -> None:
+    other = fleet.submit(JobKind.VERIFY, "n1", variables={"port": 90})
+    assert ports(fleet, other, "n1") == 90
+    fleet.drive(other)
+    none = fleet.submit(JobKind.VERIFY, "n1", variables={"port": None})
+    assert ports(fleet, none, "n1") is None
+    fleet.drive(none)
+    assert asked(fleet.node("n1")) == 81
+
+
 def test_a_step_that_its_tasks_deadline_ends_is_told_as_that(fleet: Fleet) -> None:
     job = fleet.submit(JobKind.UPGRADE, "n1", task_deadline_s=30.0)
     fleet.claim(job, "n1")
