@@ -130,6 +130,8 @@ def vote(places: Places, plan: Plan, *, timeout_s: float, say: Callable[[str], N
                     own = calls.put_replica(url, ca_pem, token, plan.name, body)
                     if own.get("role") == "voter":
                         return "voter"
+                    if own.get("caught_up"):
+                        return "standby"
             except calls.NoAnswer as error:
                 sentence = f"{url}: {error}"
             if sentence != told:

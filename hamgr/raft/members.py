@@ -53,6 +53,8 @@ class Members:
     async def promote(self, replica: ReplicaId, *, timeout_s: float) -> None:
         """Make a learner a voter, as soon as it has nearly all of the log; errors as `add_learner`.
 
+        It is one, whoever made it one meanwhile.
+
         Raises:
             NotCommitted: It has not caught up within `timeout_s`.
         """
@@ -68,13 +70,17 @@ class Members:
                     f"replica {replica} {heard} after {timeout_s:g} s; see whether it runs, and try again"
                 )
             await asyncio.sleep(POLL_S)
-        await self._change(lambda before: before.promoted(replica), deadline)
+        await self._change(
+            lambda before: before if replica in before.voter_ids else before.promoted(replica), deadline
+        )
 
     async def demote(self, replica: ReplicaId, *, timeout_s: float) -> None:
         """Make a voter a learner; errors, and what becomes of a leader, as `remove`."""
         deadline = time.monotonic() + timeout_s
         await self._not_ourselves(replica, timeout_s)
-        await self._change(lambda before: before.demoted(replica), deadline)
+        await self._change(
+            lambda before: before if replica in _learner_ids(before) else before.demoted(replica), deadline
+        )
 
     async def remove(self, replica: ReplicaId, *, timeout_s: float) -> None:
         """Remove a member; errors as `add_learner`.
@@ -176,7 +182,11 @@ class Members:
                 answer.set_result(None)
                 return
             try:
-                core.change(change(core.configuration), answer.set_result)
+                after = change(core.configuration)
+                if after == core.configuration:
+                    answer.set_result("")
+                    return
+                core.change(after, answer.set_result)
                 taken = not answer.done()
             except (ChangeRefused, ValueError) as error:
                 answer.set_result(str(error))
@@ -190,6 +200,10 @@ class Members:
         if refusal and taken:  # it is in the log, and who leads now decides what becomes of it
             raise OutcomeUnknown(refusal)
         return refusal
+
+
+def _learner_ids(configuration: Configuration) -> frozenset[ReplicaId]:
+    return configuration.ids - configuration.voter_ids
 
 
 def _future() -> Future[Any]:

@@ -85,6 +85,20 @@ async def test_no_more_are_promoted_than_should_vote(three: Members) -> None:
     assert three.running[leader].state.electorate.replicas[name].standby
 
 
+async def test_a_fourth_replica_stands_by_and_a_fifth_makes_both_of_use(tmp_path: Path) -> None:
+    async with members(tmp_path, 3, spare=2, steering=Steered()) as running:
+        leader = await running.leader()
+        for name, role in (("r4", "learner"), ("r5", "voter")):
+            await running.start(name)
+
+            async def added(name=name):
+                status, told = await running.call(leader, "PUT", f"/v1/replicas/{name}", running.body(name))
+                return status == 200 and told
+
+            told = await kit.until(added)
+            assert (told["role"], told["caught_up"]) == (role, True)
+
+
 async def test_domain_and_planned_absence_are_listed_with_the_reasons(three: Members) -> None:
     body = {"domain": "rack-7", "rest_s": 3600, "rest_reason": "new memory"}
     assert (await three.call("r1", "PATCH", "/v1/replicas/r2", body))[0] == 200

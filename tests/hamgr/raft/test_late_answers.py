@@ -1,4 +1,4 @@
-"""What comes of a question about the members whose asker has given up: nothing, and above all no harm."""
+"""Questions about the members whose answers come late, and wishes that somebody else has fulfilled."""
 
 from types import SimpleNamespace
 
@@ -32,7 +32,9 @@ class SlowEngine:
             shrinking=SimpleNamespace(roll_call=lambda: None),
         )
         self.consensus = SimpleNamespace(
-            core=self.core, leadership=Leadership(term=1, leader="a", leads=True)
+            settings=SimpleNamespace(me="nobody"),
+            core=self.core,
+            leadership=Leadership(term=1, leader="a", leads=True),
         )
         self.ask = self.requests.append
 
@@ -56,3 +58,12 @@ async def test_a_change_that_is_committed_after_its_asker_gave_up_stops_no_repli
     for answer in engine.answers:
         answer("")
     assert len(engine.answers) == 1
+
+
+@pytest.mark.parametrize("wish", ["promote", "demote"])
+async def test_what_somebody_else_did_meanwhile_is_as_good_as_done(wish) -> None:
+    engine = SlowEngine()
+    engine.ask = lambda request: request(engine.core)
+    replica = ONE.id if wish == "promote" else TWO.id
+    await getattr(Members(engine), wish)(replica, timeout_s=1.0)
+    assert engine.answers == []
