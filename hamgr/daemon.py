@@ -52,6 +52,7 @@ from hamgr.membership import credentials_of, raft_settings
 from hamgr.presence.service import PresenceService
 from hamgr.raft.port import CannotStart
 from hamgr.raft.replica import RaftReplica
+from hamgr.recovery.switching import unfinished
 from hamgr.renewal import keep_renewed
 from hamgr.transport import ApiTLS
 
@@ -254,6 +255,8 @@ def run(path: Path) -> None:
         fail(foreign, EXIT_CONFIGURATION)
     try:
         settings = config.load(path)
+        if why := unfinished(settings.data_dir):
+            fail(why, EXIT_CONFIGURATION)
         uvloop.run(serve(settings))
     except (ConfigError, BlobError, ValueError) as error:
         fail(error, EXIT_CONFIGURATION)

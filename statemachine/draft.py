@@ -68,9 +68,13 @@ class Draft:
         del self._own_nodes()[name]
 
     def next_job_id(self) -> JobId:
-        """Return the name of one more job."""
+        """Return the name of one more job.
+
+        A generation has names of its own: nodes keep records of jobs that this state has never heard of.
+        """
         self._changed["job_count"] = self._changed.get("job_count", self.before.job_count) + 1
-        return JobId(f"j-{self._changed['job_count']}")
+        generation = self.before.generation
+        return JobId(f"j{generation + 1 if generation else ''}-{self._changed['job_count']}")
 
     def put_job(self, job: Job) -> Job:
         """Store `job` as changed by this command."""

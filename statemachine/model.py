@@ -364,6 +364,7 @@ class State:
         schedules: By name.
         join_tokens: By id, the oldest first.
         electorate: What operators wish of the replicas.
+        generation: How often the cluster began again from a backup or from survivors of a lost majority.
     """
 
     index: int = 0
@@ -384,3 +385,4 @@ class State:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     join_tokens: Mapping[str, JoinToken] = field(default_factory=dict)
     electorate: Electorate = field(default_factory=Electorate)
+    generation: int = 0

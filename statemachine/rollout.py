@@ -53,6 +53,9 @@ class HoldKind(StrEnum):
     """No change window is open."""
     SCHEDULED = "scheduled"
     """The job is to begin later."""
+    REBORN = "reborn"
+    """The cluster was restored or recovered while the job was under way: nothing of it goes on, not even on
+    nodes where it had begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The recovery as seen from one survivor: what it has, what the others report, and who still answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,11 +9,27 @@ from hamgr import config
 from hamgr.config import Config
 from hamgr.membership import credentials_of, raft_settings
 from hamgr.raft.protocol.membership import ReplicaId
-from hamgr.recovery import alive, reading, survivor
+from hamgr.recovery import alive, reading, survivor, switching
 from hamgr.recovery.alive import Answer
 from hamgr.recovery.comparison import Comparison, compare
 from hamgr.recovery.reading import Log
 from hamgr.recovery.survivor import CannotRecover, Survivor
+
+
+def unfinished(path: Path, *, report: bool) -> Mapping[str, str] | None:
+    """Finish a recovery that was cut short on this machine; return what it says, None when there is none.
+
+    Raises:
+        CannotRecover: It could not be finished, or only a report was asked for.
+    """
+    data_dir = config.load(path).data_dir
+    plan = switching.plan_of(data_dir)
+    if plan is None:
+        return None
+    if report:
+        raise CannotRecover(switching.unfinished(data_dir))
+    switching.finish(data_dir, plan)
+    return plan.said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +74,20 @@ class Here:
             CannotRecover: One cannot be read, or they do not belong together.
         """
         return compare([self.survivor, *(survivor.load(path) for path in others)])
+
+    def check_chosen(self, found: Comparison) -> None:
+        """Return if this survivor's log is the one to be used.
+
+        Raises:
+            CannotRecover: Another one's is; it is named.
+        """
+        chosen = found.chosen
+        if chosen.replica != self.survivor.replica:
+            raise CannotRecover(
+                f"the log of {chosen.name} is to be used (last entry {chosen.last} of term "
+                f"{chosen.last_term}, here {self.survivor.last} of term {self.survivor.last_term}); run this "
+                f"on {chosen.name}, with the report of {self.survivor.name}"
+            )
 
     def looked(self, found: Comparison) -> tuple[Answer, ...]:
         """Dial all other members, and return what each one answered.

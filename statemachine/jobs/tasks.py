@@ -18,7 +18,7 @@ from statemachine.model import ERROR_CHARS_MAX, OUTPUT_TAIL_BYTES_MAX, RESULTS_M
 from statemachine.nodes import inventory, maintenance, sightings
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.phases import PlannedStep
-from statemachine.rollouts import waves
+from statemachine.rollouts import gates, waves
 from statemachine.words import (
     TASK_ENDED,
     Ending,
@@ -79,6 +79,8 @@ def claim_task(draft: Draft, command: ClaimTask) -> Outcome:
     node = draft.nodes.get(command.node)
     if node is None or job.kind is JobKind.DISCOVER:
         return inventory.invalid(f"job {job.id} has no task on a node {command.node} that could be claimed")
+    if gates.frozen(job, task):
+        return _stale(f"job {job.id} waits for an operator since the cluster began again", node.name)
     epoch = node.epoch + 1
     if task.state is TaskState.QUEUED:
         if not waves.may_begin(draft.before, job, task, draft.at):

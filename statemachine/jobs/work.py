@@ -91,7 +91,7 @@ def _pending(state: State) -> Iterator[Due]:
                 yield ProbeDue(job=job_id, task=name, endpoint=job.endpoints[name])
             continue
         for task in waves.open_wave(job):
-            if task.state is TaskState.RUNNING:
+            if task.state is TaskState.RUNNING and not gates.frozen(job, task):
                 yield TaskDue(job=job_id, node=task.node, epoch=task.epoch)
         for task in waves.startable(state, job):
             if task.node not in wanted:

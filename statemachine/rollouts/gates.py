@@ -12,7 +12,7 @@ from statemachine.model import Job, Task
 from statemachine.rollout import REASON_CHARS_MAX, Hold, HoldKind, OnFailure, Promotion, Window
 from statemachine.words import TASK_ENDED, JobId, TaskState
 
-LIFTED_BY_RESUME = frozenset({HoldKind.PAUSED, HoldKind.FAILURES, HoldKind.STALLED})
+LIFTED_BY_RESUME = frozenset({HoldKind.PAUSED, HoldKind.FAILURES, HoldKind.STALLED, HoldKind.REBORN})
 
 
 def holds_at_first(windows: tuple[Window, ...], start_at: float, at: float) -> tuple[Hold, ...]:
@@ -27,6 +27,11 @@ def holds_at_first(windows: tuple[Window, ...], start_at: float, at: float) -> t
 
 def held(job: Job, kind: HoldKind) -> bool:
     return any(hold.kind is kind for hold in job.holds)
+
+
+def frozen(job: Job, task: Task) -> bool:
+    """Return whether not even a task that has begun may go on; one that was cancelled may, to its end."""
+    return held(job, HoldKind.REBORN) and not task.cancel
 
 
 def hold(draft: Draft, job_id: JobId, kind: HoldKind, reason: str, *, until: float | None = None) -> None:

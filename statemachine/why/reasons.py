@@ -75,7 +75,7 @@ def way_out(job: Job, hold: Hold) -> str:
     """Return the command that ends a hold; empty when only time does."""
     if hold.kind is HoldKind.CANARY:
         return f"hamgr job promote {job.id}"
-    if hold.kind in (HoldKind.FAILURES, HoldKind.STALLED):
+    if hold.kind in (HoldKind.FAILURES, HoldKind.STALLED, HoldKind.REBORN):
         return f"hamgr job resume {job.id} to go on, or hamgr job cancel {job.id}"
     if hold.kind is HoldKind.PAUSED:
         return f"hamgr job resume {job.id}"
@@ -101,7 +101,7 @@ def _said_of(job: Job, hold: Hold) -> str:
             return f"{hold.reason}: somebody has to look at them and say that they are good"
         case HoldKind.FAILURES:
             return f"it waits for an operator, as it is to when it loses too many: {hold.reason}"
-        case HoldKind.STALLED:
+        case HoldKind.STALLED | HoldKind.REBORN:
             return f"it waits for an operator: {hold.reason}"
         case HoldKind.WINDOW:
             return f"{hold.reason}; it may begin tasks {_listed_windows(job.rollout.windows)}"

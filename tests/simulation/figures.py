@@ -40,7 +40,7 @@ FAULTS = (
     "log answer lost",
 )
 ROLLOUTS = (
-    *(f"held: {kind}" for kind in HoldKind),
+    *(f"held: {kind}" for kind in HoldKind if kind is not HoldKind.REBORN),  # nothing is restored there
     *(f"stopped early: {then}" for then in OnFailure),
     *(f"asked: {name}" for name in ("PauseJob", "ResumeJob", "PromoteJob", "RetryJob", "RevertJob")),
     "reverted by itself",

@@ -140,7 +140,7 @@ def _jobs(state: State) -> Iterator[str]:
     if set(running) != set(state.running) or len(state.running) != len(set(state.running)):
         yield f"running jobs are {running}, and the list says {state.running}"
     for key, job in state.jobs.items():
-        if job.id != key or not 0 < int(job.id.removeprefix("j-")) <= state.job_count:
+        if job.id != key or not 0 < int(job.id.rpartition("-")[2]) <= state.job_count:
             yield f"job {job.id} is stored as {key}, after {state.job_count} jobs"
         open_tasks = [task for task in job.tasks.values() if task.state not in TASK_ENDED]
         if bool(open_tasks) is not (job.state is JobState.RUNNING):

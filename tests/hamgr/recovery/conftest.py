@@ -13,6 +13,7 @@ from hamgr import config
 from hamgr.commands import main
 from hamgr.membership import credentials_of
 from hamgr.raft.library import NO_OP, REGULAR
+from hamgr.raft.protocol.membership import ReplicaId
 from hamgr.raft.store import identity
 from hamgr.raft.store.folder import Folder
 from hamgr.security.authority import Authority
@@ -54,12 +55,12 @@ class Machine:
         """Give it a log with entries of these terms."""
         settings = config.load(self.config)
         owner = credentials_of(settings).identity()
-        found = identity.load(settings.raft_dir, cluster=owner.cluster, replica=replica_id_of(owner.id))
+        found = identity.load(settings.raft_dir, cluster=owner.cluster, replica=ReplicaId(owner.id))
         folder = Folder(settings.raft_dir)
         journal = folder.settle(found.folder)
-        for index, term in enumerate(terms, start=1):
+        for index, term in enumerate(terms, start=journal.last + 1):
             journal.add(entry(index), index, term)
-        journal.setCurrentTerm(max(terms, default=0), None)
+        journal.setCurrentTerm(max([journal.getCurrentTerm(), *terms]), None)
         journal.setRaftCommitIndex(max(1, commit))
         journal.sync()
         journal.close()
@@ -80,10 +81,6 @@ class Machine:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.name not in ("report.json", "lock")
         }
-
-
-def replica_id_of(text: str) -> Any:
-    return text
 
 
 Machines = Callable[[int], list[Machine]]

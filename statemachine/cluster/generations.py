@@ -1,0 +1,52 @@
+"""Generations: a cluster that begins again from a backup, or from what survivors of a lost majority had.
+
+What the new generation knows may be of the past: later entries were acknowledged and are lost, and nodes
+remember what was done under them. So:
+
+1. Epochs are raised beyond all that the lost entries can have claimed: nodes refuse whoever is left of the
+   old cluster, and believe the new one.
+2. Names of jobs are new ones (`j2-17`): no record that a node keeps is taken for that of another job.
+3. Indexes are raised too: an ETag or a cursor that was read from a lost entry never fits a new one.
+4. Jobs that were under way wait until an operator resumes or cancels them. Resumed, they ask the nodes first,
+   as after any change of the leader, so that what was done is found and not done again.
+"""
+
+from statemachine.commands import Barrier
+from statemachine.copying import replace
+from statemachine.draft import Draft
+from statemachine.model import EPOCH_MAX, State
+from statemachine.rollout import HoldKind
+from statemachine.rollouts import gates
+from statemachine.words import RequestId
+
+EPOCHS = 1 << 32
+"""How far a generation raises the epochs; no cluster makes so many claims on one node."""
+INDEXES = 1 << 32
+GENERATIONS_MAX = EPOCH_MAX // EPOCHS - 1
+
+
+class TooManyGenerations(ValueError):
+    """The epochs cannot be raised once more."""
+
+
+def begin(state: State, *, source: str, at: float, actor: str) -> State:
+    """Return `state` as the next generation begins with it.
+
+    Args:
+        source: What it is from, for people: "recovered from r2", say.
+
+    Raises:
+        TooManyGenerations: After `GENERATIONS_MAX`.
+    """
+    generation = state.generation + 1
+    if generation > GENERATIONS_MAX:
+        raise TooManyGenerations(f"a cluster can begin again {GENERATIONS_MAX} times at most")
+    draft = Draft(state, Barrier(request_id=RequestId("generation"), at=at, actor=actor))
+    draft.index = state.index + INDEXES
+    for node in state.nodes.values():
+        draft.put_node(replace(node, epoch=node.epoch + EPOCHS))
+    for job in state.running:
+        gates.hold(draft, job, HoldKind.REBORN, f"{source}; what it did since is not known here")
+    draft.set(generation=generation)
+    draft.event("cluster.reborn", state.cluster, f"generation {generation}: {source}")
+    return draft.finish(requests=state.requests)
