@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from cli.demo.layout import make_ssh_key
 from hamgr import config
 from hamgr.commands import main
 from hamgr.membership import credentials_of
@@ -22,6 +23,7 @@ from statemachine.commands import FoundCluster, SetGlobals
 from tests.hamgr.recovery.histories import replica_id
 from tests.ports import LOOPBACK, free_ports
 
+TOKEN = "hamgr_0123456789abcdef0123456789abcdef0123456789"
 AT = 1_700_000_000.0
 
 
@@ -109,9 +111,9 @@ def make_machines(directory: Path, count: int) -> list[Machine]:
         etc.mkdir(mode=0o700)
         authority.issue_replica(name, peer["id"]).save(etc / "replica.crt", etc / "replica.key")
         (etc / "ca.crt").write_bytes(authority.certificate_pem)
-        for file in ("token", "id_ed25519"):
-            (etc / file).touch(mode=0o600)
-            (etc / file).write_text("hamgr_0123456789abcdef0123456789abcdef0123456789\n")
+        make_ssh_key(etc / "id_ed25519")
+        (etc / "token").touch(mode=0o600)
+        (etc / "token").write_text(f"{TOKEN}\n")
         settings = {
             "name": name,
             "data_dir": str(etc / "data"),

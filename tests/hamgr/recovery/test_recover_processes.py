@@ -1,4 +1,4 @@
-"""A majority of real replicas is killed for good, and a survivor begins again, with what everybody was told."""
+"""A majority of real replicas is killed for good; a survivor begins again with what everybody was told."""
 
 import json
 import subprocess
@@ -14,11 +14,10 @@ from hamgr import config
 from hamgr.bootstrap import calls, joining
 from hamgr.bootstrap.places import CannotBegin, Places
 from tests.hamgr.bootstrap.conftest import Founded, wait_until
-from tests.hamgr.recovery.conftest import Machine, hamgrd, make_machines
+from tests.hamgr.recovery.conftest import TOKEN, Machine, hamgrd, make_machines
 from tests.ports import LOOPBACK, free_ports
 
 pytestmark = pytest.mark.timeout(300)
-TOKEN = "hamgr_0123456789abcdef0123456789abcdef0123456789"
 WRITES = 5
 
 
