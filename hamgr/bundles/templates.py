@@ -8,7 +8,7 @@
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jinja2
@@ -103,6 +103,7 @@ class Templates:
         self._directory = directory
         self._environment = _Environment(loader=_Loader(directory, files))
         self._texts: dict[tuple[str, str], jinja2.Template] = {}
+        self._conditions: dict[str, Callable[..., Any]] = {}
 
     def file(self, name: str, context: Mapping[str, Any]) -> str:
         """Render the file `name`; raises RenderError."""
@@ -132,7 +133,10 @@ class Templates:
         Only true and false are answers: of any other value nobody could say what its author meant.
         """
         try:
-            value = self._environment.compile_expression(source, undefined_to_none=False)(context)
+            if source not in self._conditions:
+                compiled = self._environment.compile_expression(source, undefined_to_none=False)
+                self._conditions[source] = compiled
+            value = self._conditions[source](context)
             bool(value)  # a name that is not there says so
         except _FAULTS as error:
             raise RenderError(where, 1, str(error) or type(error).__name__) from error

@@ -19,6 +19,7 @@ from statemachine.commands import SubmitJob
 from statemachine.copying import replace
 from statemachine.model import Node, State
 from statemachine.nodes import variables
+from statemachine.phases import KEEP_BUNDLE
 from statemachine.rollouts import debts
 from statemachine.words import Digest, NodeName, Offline, RequestId, Value
 
@@ -91,7 +92,8 @@ class Grounds:
             layers = variables.layers(self._state, node, bundle, role=role)
             below = variables.resolve(tuple(layer for layer in layers if layer[0] != "node"))
             shared = self._shared[bundle, role] = _Shared(below, self._request.variables)
-        return shared.with_own(node.variables)
+        last = node.last_request if self._request.kind in KEEP_BUNDLE else {}
+        return shared.with_own(node.variables, last)
 
 
 class _Shared:
@@ -103,14 +105,15 @@ class _Shared:
         self._packed = {key: _pack(value) for key, value in variables.merged(below, above).items()}
         self._nothing_own = _digest(self._packed)
 
-    def with_own(self, own: Mapping[str, Value]) -> bytes:
-        """Return a digest of all of them with the node's `own` in between."""
-        if not own:
+    def with_own(self, own: Mapping[str, Value], last: Mapping[str, Value]) -> bytes:
+        """Return a digest of all of them with the node's `own`, and then its `last` request, in between."""
+        if not own and not last:
             return self._nothing_own
-        below = {key: self._below[key] for key in own if key in self._below}
-        above = {key: self._above[key] for key in own if key in self._above}
-        found = variables.merged(variables.merged(below, own), above)
-        packed = {key: value for key, value in self._packed.items() if key not in own}
+        said = own.keys() | last.keys()
+        below = {key: self._below[key] for key in said if key in self._below}
+        above = {key: self._above[key] for key in said if key in self._above}
+        found = variables.merged(variables.merged(variables.merged(below, own), last), above)
+        packed = {key: value for key, value in self._packed.items() if key not in said}
         return _digest(packed | {key: _pack(value) for key, value in found.items()})
 
 

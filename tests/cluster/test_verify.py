@@ -14,7 +14,12 @@ def checks(fleet: Fleet, job: str) -> list[list[str]]:
 
 
 def test_a_verify_job_sees_what_is_there_and_leaves_nothing(shared: Fleet) -> None:
-    in_service(shared, "n1", "n2")
+    succeeds(
+        shared,
+        shared.cluster.submit(
+            "commission", nodes=["n1", "n2"], role="app", bundle=shared.first, variables={"port": 8081}
+        ),
+    )
     before = [(shared.launches(node), shared.effects(node)) for node in ("n1", "n2")]
     succeeds(shared, shared.cluster.submit("verify", nodes=["n1", "n2"]))
     shared.lab.run("n1", "sh", "-c", "echo changed >>/etc/app.conf", check=True)

@@ -323,6 +323,20 @@ def test_nodes_rest_on_the_variables_that_they_would_have_and_on_nothing_else(
     assert len(sums) > 5
 
 
+@pytest.mark.parametrize("last", LAYERS, ids=str)
+def test_what_goes_by_what_a_node_has_rests_on_the_last_request_too(
+    fleet: Fleet, last: dict[str, Any]
+) -> None:
+    for kind in (JobKind.DECOMMISSION, JobKind.COMMISSION):
+        nodes = dict(fleet.state.nodes)
+        nodes[NodeName("w1")] = replace(fleet.node("w1"), last_request={})
+        before = grounds.preconditions(replace(fleet.state, nodes=nodes), request(kind))[NodeName("w1")]
+        nodes = nodes | {NodeName("w1"): replace(fleet.node("w1"), last_request=last)}
+        after = grounds.preconditions(replace(fleet.state, nodes=nodes), request(kind))[NodeName("w1")]
+        moves = kind is JobKind.DECOMMISSION and any(value is not None for value in last.values())
+        assert (before != after) is moves
+
+
 def test_a_plan_of_a_thousand_nodes_is_small_and_cheap(fleet: Fleet) -> None:
     names = [f"n{number:04d}" for number in range(1000)]
     nodes = {

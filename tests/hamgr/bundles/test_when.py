@@ -1,6 +1,7 @@
 """`when`: a step that is not for every node, decided before anything is sent."""
 
 import pytest
+from jinja2.sandbox import SandboxedEnvironment
 
 from hamgr.bundles import Form, RenderError, compile_step
 from statemachine.words import Verb
@@ -86,3 +87,24 @@ def test_the_line_of_a_condition_is_its_own(tar_of, sound):
     with pytest.raises(RenderError) as caught:
         compile_step(load(tar_of(sound)), "web", Verb.COMMISSION, "s", variables={}, facts={}, node_name="n")
     assert str(caught.value) == "components/web/component.yaml:7: `when`: 'prot' is undefined"
+
+
+def test_a_condition_is_compiled_once_for_all_nodes_and_decided_for_each(bundle_with, monkeypatch):
+    compiled = []
+    compile_expression = SandboxedEnvironment.compile_expression
+
+    def counted(self, source, **options):
+        compiled.append(source)
+        return compile_expression(self, source, **options)
+
+    monkeypatch.setattr(SandboxedEnvironment, "compile_expression", counted)
+    bundle = bundle_with({"script": {"content": "true"}, "when": "facts.cpus > 2"})
+    compiled.clear()
+    scripts = [
+        compile_step(
+            bundle, "c", Verb.COMMISSION, "s", variables={}, facts={"cpus": cpus}, node_name=f"n{cpus}"
+        )
+        for cpus in range(5)
+    ]
+    assert [b"skipped: when" in script for script in scripts] == [True, True, True, False, False]
+    assert compiled == ["facts.cpus > 2"]
