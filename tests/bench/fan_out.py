@@ -5,8 +5,8 @@
    with whoever gives the orders; `nodes` is what they took of them, `control` what the others took.
 3. Goals: cold at least as quick as the quickest peer, warm at least five times as quick. pyinfra's command
    keeps no connections, so its warm runs are its library's in a program of ours; they are shown, not counted.
-   hamgr's are judged twice: as `hamgr exec`, where a process of 0.1 s starts first, and as a program that runs
-   already asks its API.
+   hamgr's are judged twice: as `hamgr exec`, where a process of 0.1 s starts first, and as a program that
+   runs already asks its API.
 """
 
 import json
