@@ -18,7 +18,6 @@ from aiohttp import web
 from hamgr.api import cluster, losses, parse, peers, query
 from hamgr.api.context import ApiContext, context_of
 from hamgr.api.problems import Problem
-from hamgr.autopilot.rules import wanted
 from hamgr.config import NAME, api_url
 from hamgr.raft.port import LAG_ENTRIES_MAX, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import BadConfiguration, ChangeRefused, Configuration, Member, ReplicaId
@@ -56,7 +55,7 @@ async def list_replicas(request: web.Request) -> web.Response:
 async def put_replica(request: web.Request) -> web.Response:
     """Add a replica as a learner, and make it a voter when it has caught up; 202 as long as it has not.
 
-    It stands by where its vote would be of no use, until the autopilot needs one more.
+    It stands by where as many vote as should: the autopilot would take its vote back.
     """
     query.allow(request)
     name = name_in_path(request)
@@ -76,7 +75,8 @@ async def put_replica(request: web.Request) -> web.Response:
     if member not in context.members.configuration.voters:
         if not await _caught_up(context, member):
             return web.json_response(_view(context, member), status=202)
-        if not _is_of_use(context):
+        voters = context.members.configuration.voters
+        if context.autopilot is not None and len(voters) >= context.replica.state.electorate.target:
             return web.json_response(_view(context, member))
         with problems(context):
             await context.members.promote(member.id, timeout_s=limit_s)
@@ -186,21 +186,6 @@ async def _caught_up(context: ApiContext, member: Member) -> bool:
             return False
         await asyncio.sleep(POLL_S)
     return True
-
-
-def _is_of_use(context: ApiContext) -> bool:
-    """Say whether a further voter would be, now that all that are connected could be one."""
-    if context.autopilot is None:
-        return True
-    configuration, electorate = context.members.configuration, context.replica.state.electorate
-    able = [
-        learner
-        for learner in configuration.learners
-        if _is_connected(context, learner)
-        and not electorate.replicas.get(learner.name, ReplicaWish()).standby
-    ]
-    count = len(configuration.voters)
-    return count < wanted(electorate.target, count + len(able))
 
 
 @contextlib.contextmanager

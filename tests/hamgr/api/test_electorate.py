@@ -85,10 +85,11 @@ async def test_no_more_are_promoted_than_should_vote(three: Members) -> None:
     assert three.running[leader].state.electorate.replicas[name].standby
 
 
-async def test_a_fourth_replica_stands_by_and_a_fifth_makes_both_of_use(tmp_path: Path) -> None:
-    async with members(tmp_path, 3, spare=2, steering=Steered()) as running:
+async def test_a_replica_that_joins_votes_unless_as_many_do_as_should(tmp_path: Path) -> None:
+    async with members(tmp_path, 2, spare=2, steering=Steered()) as running:
         leader = await running.leader()
-        for name, role in (("r4", "learner"), ("r5", "voter")):
+        await running.call(leader, "PUT", "/v1/electorate", {"target": 3})
+        for name, role in (("r3", "voter"), ("r4", "learner")):
             await running.start(name)
 
             async def added(name=name):
