@@ -91,9 +91,9 @@ def _recover(here: "Here", others: Sequence[Path], confirm: str, output: str) ->
 
 def _told(said: Mapping[str, str], path: Path) -> str:
     text = f"""\
-Cluster {said["cluster"]} has begun, generation {said["generation"]}, with entry {said["entry"]} of cluster
-{said["before"]}. This is its one replica. What the old cluster had here is kept, under names that end with
-.{said["before"].partition("-")[0]}; remove it when nobody needs it any more.
+Cluster {said["cluster"]} has begun. This is its one replica.
+It goes on from entry {said["entry"]} of cluster {said["before"]}, as generation {said["generation"]}.
+What the old cluster had here is kept under names that end with .{said["before"].partition("-")[0]}.
 
 Next:
   systemctl start hamgrd          # or: hamgrd run --config {path}

@@ -30,6 +30,11 @@ def lines(found: Comparison, answers: Sequence[Answer]) -> list[str]:
         f"lost: entries after {chosen.last}, if any. Nobody here has them, and how many the dead had "
         "acknowledged cannot be known."
     )
+    if any(not answer.alive for answer in answers):
+        told.append(
+            "Make sure that the members that did not answer are off, and not just cut off from here: a "
+            "majority of them would go on as the old cluster, beside the new one."
+        )
     return told
 
 

@@ -90,6 +90,7 @@ def test_the_survivor_with_the_most_complete_log_is_named_on_the_others(machines
     assert "committed for sure: all entries up to 3" in text
     assert "SetGlobals by ann (request q-5)" in text
     assert "lost: entries after 5, if any" in text
+    assert "are off, and not just cut off from here" in text
 
 
 def test_a_majority_of_reports_is_refused(machines: Machines) -> None:

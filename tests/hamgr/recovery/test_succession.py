@@ -3,7 +3,10 @@
 import errno
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -67,7 +70,7 @@ def test_the_new_cluster_begins_with_the_end_of_the_log_and_the_old_is_kept(mach
     assert one.files() == before
     done = hamgrd("recover", "--config", one.config, "--confirm", asked)
     assert done.exit_code == 0, done.output
-    assert f"{cluster}. This is its one replica" in done.output
+    assert f"It goes on from entry 5 of cluster {cluster}, as generation 1." in done.output
     check_reborn(one, before, cluster)
     assert yaml.safe_load(one.config.read_text())["ssh"] == yaml.safe_load(before["hamgrd.yaml"])["ssh"]
     again = hamgrd("recover", "--config", one.config)
@@ -141,6 +144,27 @@ def attempt(one: Machine, asked: str, breaks: Breaks) -> tuple[int, str]:
     output = said.read_text() if said.exists() else ""
     said.unlink(missing_ok=True)
     return status, output
+
+
+@pytest.mark.parametrize("typed", ["", "recover"])
+def test_on_a_terminal_the_sentence_is_asked_for(machines: Machines, typed: str) -> None:
+    one = survivor(machines)
+    cluster = case.Here.read(one.config).survivor.cluster
+    before, asked = one.files(), sentence(one)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "hamgr.commands", "recover", "--config", str(one.config)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE) as process:
+        os.write(ours, f"{typed or asked}\n".encode())
+        _, said = process.communicate(timeout=60)
+    for end in (ours, theirs):
+        os.close(end)
+    if typed:
+        assert process.returncode == 1
+        assert b"not the sentence" in said
+        assert one.files() == before
+    else:
+        assert process.returncode == 0, said
+        check_reborn(one, before, cluster)
 
 
 @pytest.mark.parametrize("dies", [True, False], ids=["killed", "disk full"])
