@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import os
 import signal
 import tarfile
 import time
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 DEADLINE_S = 45.0
 POLL_S = 0.05
+DEAD_S = 600.0
+CLOCK = Path(__file__).parent / "clock"
 RETRY_STATUSES = (502, 503, 504)
 
 
@@ -55,8 +58,18 @@ class Cluster:
             ssh_key=self.ssh_key,
             unreachable_deadline_s=self.unreachable_deadline_s,
         )
+        for plan in self.layout.replicas:
+            # Who is dead for a part of a test comes back as the voter that it was.
+            settings = json.loads(plan.config.read_text())
+            plan.config.write_text(json.dumps({**settings, "autopilot": {"dead_s": DEAD_S}}))
         self.failpoints.mkdir(exist_ok=True)
-        self.processes = Processes(self.layout, environment={"HAMGR_FAILPOINTS": str(self.failpoints)})
+        paths = (str(CLOCK), os.environ.get("PYTHONPATH", ""))
+        environment = {
+            "HAMGR_FAILPOINTS": str(self.failpoints),
+            "HAMGR_TEST_CLOCK": str(self.directory / "clock-ahead-s"),
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        }
+        self.processes = Processes(self.layout, environment=environment)
 
     @property
     def failpoints(self) -> Path:
@@ -81,6 +94,10 @@ class Cluster:
 
     def dead(self) -> list[str]:
         return [name for name in self.names if self.processes.ended(name) is not None]
+
+    def set_clock(self, *, ahead_s: float) -> None:
+        """Put the clock ahead that the replicas read which are started from now on; 0 for the true time."""
+        (self.directory / "clock-ahead-s").write_text(str(ahead_s))
 
     def revive(self) -> None:
         """Start what is dead, thaw what is frozen, and wait until all replicas answer."""
