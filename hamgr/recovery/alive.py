@@ -105,7 +105,8 @@ def _dial(member: Member, context: ssl.SSLContext, cluster: str, timeout_s: floa
         return Answer(member=member, alive=False, what=what)
     if (shown.kind, shown.cluster, shown.id) != (REPLICA, cluster, member.id):
         return Answer(member=member, alive=False, what=f"is not at {member.raft}: {shown.name} is")
-    return Answer(member=member, alive=True, what=f"answered at {member.raft} with its certificate")
+    what = f"answered at {member.raft} with its certificate ({shown.id})"
+    return Answer(member=member, alive=True, what=what)
 
 
 def _names(names: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from hamgr.raft.store.folder import Folder
 from hamgr.recovery import survivor
 from hamgr.recovery.survivor import CannotRecover
 from tests.hamgr.recovery.conftest import Machine, Machines, hamgrd
+from tests.hamgr.recovery.histories import replica_id
 
 
 def test_a_report_says_what_the_folder_holds_and_changes_nothing(machines: Machines) -> None:
@@ -124,7 +125,7 @@ async def test_a_majority_that_answers_is_refused_with_proof(machines: Machines)
     async with listening(second):
         output = await said(first)
         assert "a majority is left: r1 and r2, 2 of 3 voters" in output
-        assert f"r2 answered at {second.raft} with its certificate" in output
+        assert f"r2 answered at {second.raft} with its certificate ({replica_id(2)})" in output
         async with listening(third):
             assert "r1 and r2 and r3, 3 of 3" in await said(first)
 
