@@ -27,6 +27,7 @@ COMMANDS = {
     "replica": ("cli.commands.replica:replica", "Replicas: ls, add, remove, lead."),
     "vip": ("cli.commands.vip:vip", "The virtual address: show who holds it, test that it moves."),
     "doctor": ("cli.commands.doctor:doctor", "What could go wrong with the replicas."),
+    "backup": ("cli.commands.backup:backup", "Backups: ls, now."),
     "token": ("cli.commands.token:token", "Join tokens: create, ls, revoke."),
     "config": ("cli.commands.config:config", "Configuration bundles: push, ls, show, export."),
     "globals": ("cli.commands.globals:globals_", "Variables of all nodes: show, set, unset."),

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hamgr.autopilot.settings import DEAD_QUORUMS_MIN, AutopilotSection
+from hamgr.backup.settings import BackupSection
 from hamgr.logs.pieces import KEPT_BYTES_MAX
 from hamgr.presence.settings import PresenceSection
 from hamgr.raft.settings import Timers
@@ -150,6 +151,8 @@ class Config(_Section):
     logs: LogsSection = Field(default_factory=LogsSection)
     presence: PresenceSection = Field(default_factory=PresenceSection)
     autopilot: AutopilotSection = Field(default_factory=AutopilotSection)
+    backup: BackupSection | None = None
+    """Which backups this replica makes; none when it is left out."""
     vip: VIPSection | None = None
     """The address that the leader holds; none when it is left out."""
 

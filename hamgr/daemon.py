@@ -29,6 +29,7 @@ from hamgr.admission import FileAdmission
 from hamgr.archives import ReplicaArchives
 from hamgr.autopilot.driver import Autopilot
 from hamgr.autopilot.probes import ReplicaProbes
+from hamgr.backup.service import BackupService, Sources
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
 from hamgr.commands import EXIT_CONFIGURATION, fail, main
@@ -55,6 +56,7 @@ from hamgr.raft.replica import RaftReplica
 from hamgr.recovery.switching import unfinished
 from hamgr.renewal import keep_renewed
 from hamgr.transport import ApiTLS
+from statemachine.cluster_commands import ReportReplica
 
 if TYPE_CHECKING:
     from hamgr.vip.service import VIPService
@@ -119,6 +121,33 @@ def _serving(
     return api.serving(api.build_app(context), address, tls=tls.server if secure else None, doors=doors)
 
 
+def _backups_of(
+    settings: Config, replica: RaftReplica, tools: Tools, archives: ReplicaArchives, blobs: BlobStore
+) -> BackupService | None:
+    if settings.backup is None:
+        return None
+    key = settings.ssh.keys[0]
+    sources = Sources(
+        cluster=credentials_of(settings).identity().cluster,
+        replica=replica,
+        version=version("hamgr"),
+        files={
+            "token": settings.token_file,
+            "id_ed25519": key,
+            "id_ed25519.pub": key.with_suffix(".pub"),
+        },
+        fetch=archives.fetch,
+        stored=blobs.get,
+    )
+
+    async def tell(kind: str, message: str) -> None:
+        await tools.proposer.settle(
+            tools.proposer.make(ReportReplica, name=settings.name, kind=kind, message=message)
+        )
+
+    return BackupService(settings.backup, sources, tell=tell)
+
+
 def _end_of_replica(why: str) -> None:
     log.critical("the replica cannot go on: %s", why)
     os._exit(EXIT_REPLICA_FAILED)
@@ -147,7 +176,8 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         recent=recent,
         attempt_bytes_max=settings.logs.attempt_bytes_max,
     )
-    scripts = BundleScripts(ReplicaArchives(store=blobs, replica=replica, token=token, tls=tls.client))
+    archives = ReplicaArchives(store=blobs, replica=replica, token=token, tls=tls.client)
+    scripts = BundleScripts(archives)
     tools = Tools(
         replica=replica,
         proposer=Proposer(replica=replica, clock=clock, new_id=id_maker()),
@@ -170,6 +200,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         tls=tls.client,
     )
     autopilot = _autopilot_of(settings, replica, tools, token=token, tls=tls)
+    backups = _backups_of(settings, replica, tools, archives, blobs)
     context = api.ApiContext(
         replica=replica,
         members=replica.members if vip is None else vip.members,
@@ -190,6 +221,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         vip=vip,
         admission=FileAdmission.of(settings),
         autopilot=autopilot if settings.autopilot.enabled else None,
+        backups=backups,
         doctor=lambda: doctor.examine(settings),
         contact_age_s=lambda: replica.contact_age_s,
     )
@@ -199,6 +231,8 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     keeping = asyncio.create_task(keeper.run())
     watching = asyncio.create_task(presence.run())
     steering = [asyncio.create_task(autopilot.run())] if settings.autopilot.enabled else []
+    if backups is not None:
+        steering.append(asyncio.create_task(backups.run()))
     try:
         async with (
             _serving(settings, context, tls, doors),

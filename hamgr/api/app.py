@@ -8,6 +8,7 @@ from hamgr.api.middleware import Handler, add_headers, answer_problems
 from hamgr.api.routes import (
     adhoc,
     announce,
+    backups,
     config,
     doctor,
     electorate,
@@ -37,6 +38,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/vip", vip.get_vip),
     ("GET", "/v1/health/leader", vip.get_health_leader),
     ("GET", "/v1/doctor", doctor.get_doctor),
+    ("GET", "/v1/backups", backups.list_backups),
+    ("POST", "/v1/backups", backups.make_backup),
     ("GET", "/v1/join", joining.show_authority),
     ("POST", "/v1/join", joining.join),
     ("GET", "/v1/tokens", tokens.list_tokens),

@@ -80,6 +80,14 @@ def vip_warnings(found: Mapping[str, Any] | None) -> list[dict[str, str]]:
     return [{"code": code, "message": message, "hint": "`hamgr vip show`"}]
 
 
+def backup_warnings(told: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return which replicas failed to make a backup, as each says of itself."""
+    parts = {name: (one or {}).get("backup") or {} for name, one in told.items()}
+    failures = [f"{name}: {part['failure']}" for name, part in sorted(parts.items()) if part.get("failure")]
+    hint = "`hamgr backup now` tries again"
+    return [{"code": "backup-failed", "message": message, "hint": hint} for message in failures]
+
+
 def warnings(
     state: State, leadership: Leadership, lost: list[str], connected: int, total: int
 ) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from hamgr.backup.files import Kept
 from hamgr.bundles import LoadedBundle
 from hamgr.clock import Clock
 from hamgr.jobs.adhoc import Ran
@@ -120,6 +121,18 @@ class Probes(Protocol):
     async def probe(self, nodes: Sequence[NodeName]) -> tuple[list[NodeName], dict[NodeName, str]]: ...
 
 
+class Backups(Protocol):
+    """The backups that this replica makes; see `backup.service`."""
+
+    @property
+    def summary(self) -> dict[str, Any]: ...
+
+    def view(self) -> dict[str, Any]:
+        """Return those there are; reads the disk."""
+
+    async def make(self) -> Kept: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much of everything one replica gives to its callers."""
@@ -165,6 +178,7 @@ class ApiContext:
         doctor: Looks at this replica and its machine; blocks.
         admission: None when the authority's key is not here.
         autopilot: None when voters are made and unmade by operators alone.
+        backups: None when this replica makes none.
         contact_age_s: How long ago this leader's majority was heard of; None: it does not lead.
     """
 
@@ -187,6 +201,7 @@ class ApiContext:
     vip: VirtualAddress | None = None
     admission: Admission | None = None
     autopilot: Steering | None = None
+    backups: Backups | None = None
     doctor: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     contact_age_s: Callable[[], float | None] = lambda: None
     limits: Limits = field(default_factory=Limits)

@@ -86,20 +86,33 @@ _PEER_GAUGES: tuple[tuple[str, str, Callable[[PeerFigures], float | None]], ...]
 
 
 def exposition(
-    replica: Replica, *, version: str, logs: LogFigures, vip: Mapping[str, float] | None = None
+    replica: Replica,
+    *,
+    version: str,
+    logs: LogFigures,
+    vip: Mapping[str, float] | None = None,
+    backup_at: float | None = None,
 ) -> bytes:
     """Return all metrics of a replica, as `CONTENT_TYPE` has it."""
-    return generate_latest(_ReplicaCollector(replica, version, logs, vip or {}))
+    return generate_latest(_ReplicaCollector(replica, version, logs, vip or {}, backup_at))
 
 
 class _ReplicaCollector(Collector):
     """Yields the metrics of one moment."""
 
-    def __init__(self, replica: Replica, version: str, logs: LogFigures, vip: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        version: str,
+        logs: LogFigures,
+        vip: Mapping[str, float],
+        backup_at: float | None,
+    ) -> None:
         self._replica = replica
         self._version = version
         self._logs = logs
         self._vip = vip
+        self._backup_at = backup_at
 
     def collect(self) -> Iterator[Metric]:
         figures = self._replica.figures
@@ -110,6 +123,12 @@ class _ReplicaCollector(Collector):
         yield from _loops(figures)
         yield from _job_logs(self._logs)
         yield from _vip(self._vip)
+        if self._backup_at is not None:
+            yield GaugeMetricFamily(
+                "hamgr_backup_last_timestamp_seconds",
+                "Unix time of the newest backup that this replica made and verified.",
+                self._backup_at,
+            )
         if figures.certificate_expires_at is not None:
             yield GaugeMetricFamily(
                 "hamgr_certificate_expires_timestamp_seconds",

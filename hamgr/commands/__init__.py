@@ -15,6 +15,7 @@ from hamgr.commands.endings import EXIT_CONFIGURATION, EXIT_DAMAGED, fail
 __all__ = ["COMMANDS", "EXIT_CONFIGURATION", "EXIT_DAMAGED", "fail", "main"]
 
 COMMANDS: Mapping[str, str] = {
+    "backup": "hamgr.commands.backup:backup",
     "check": "hamgr.commands.check:check",
     "check-config": "hamgr.commands.check_config:check_config",
     "doctor": "hamgr.commands.doctor:doctor",
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "make-certificates": "hamgr.commands.certificates:make_certificates",
     "recover": "hamgr.commands.recover:recover",
     "renew-certificate": "hamgr.commands.renew:renew_certificate",
+    "restore": "hamgr.commands.restore:restore",
     "run": "hamgr.commands.run:run",
 }
 """Where each command is: `module:attribute`."""

@@ -35,7 +35,10 @@ async def get_metrics(request: web.Request) -> web.Response:
     query.allow(request)
     context = context_of(request)
     vip = None if context.vip is None else context.vip.figures
-    body = metrics.exposition(context.replica, version=context.version, logs=context.logs.figures, vip=vip)
+    made_at = None if context.backups is None else context.backups.summary["at"]
+    body = metrics.exposition(
+        context.replica, version=context.version, logs=context.logs.figures, vip=vip, backup_at=made_at
+    )
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
@@ -63,6 +66,7 @@ def _self(request: web.Request, *, digest: bool) -> dict[str, Any]:
         "version": context.version,
         "consensus": consensus.view(context.replica.figures),
         "vip": None if context.vip is None else context.vip.summary,
+        "backup": None if context.backups is None else context.backups.summary,
     }
 
 
@@ -111,7 +115,7 @@ async def get_status(request: web.Request) -> web.Response:
         )
     told = {own["name"]: own, **answers}
     vip = cluster.vip({name: (one or {}).get("vip") for name, one in told.items()})
-    complaints = consensus.complaints(told) + cluster.vip_warnings(vip)
+    complaints = consensus.complaints(told) + cluster.vip_warnings(vip) + cluster.backup_warnings(told)
     voters = context.replica.figures.voters
     counted = [one for one in replicas if not voters or one["name"] in voters]  # learners cannot be lost
     linked = [str(one["name"]) for one in counted if one["connected"]]
