@@ -152,9 +152,7 @@ class BackupService:
         kept = {name: path.read_bytes() for name, path in sources.files.items() if path.exists()}
         path, digest = files.make(settings.directory, key, header, state, files=kept, blobs=blobs)
         try:
-            found = files.verify(path, key)
-            if hashlib.sha256(found.encoded).hexdigest() != digest:
-                raise BackupFailed(f"{path}: what is restored from it is another state; look at that disk")
+            _prove(path, key, digest)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -199,6 +197,12 @@ class BackupService:
     def _own(self) -> list[Kept]:
         found = files.listed(self._settings.directory)
         return [one for one in found if one.header.cluster == self._sources.cluster]
+
+
+def _prove(path: Path, key: bytes, digest: str) -> None:
+    found = files.verify(path, key)
+    if hashlib.sha256(found.encoded).hexdigest() != digest:
+        raise BackupFailed(f"{path}: what is restored from it is another state; look at that disk")
 
 
 def line(one: Kept) -> dict[str, Any]:

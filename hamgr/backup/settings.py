@@ -20,5 +20,5 @@ class BackupSection(BaseModel):
     keep_days: float = Field(default=30.0, ge=0.0, le=36_500.0)
     """A backup is thrown away when it is older than that and not among the newest `keep_last`."""
     command: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Run with the path of each new, verified backup as its last argument: a copy to elsewhere, for example."""
+    """Run with the path of each new, verified backup as its last argument: to copy it elsewhere, say."""
     command_timeout_s: float = Field(default=600.0, gt=0, le=86_400.0)

@@ -1,0 +1,3 @@
+from tests.hamgr.bootstrap.conftest import places
+
+__all__ = ["places"]
