@@ -7,14 +7,16 @@ remember what was done under them. So:
    old cluster, and believe the new one.
 2. Names of jobs are new ones (`j2-17`): no record that a node keeps is taken for that of another job.
 3. Indexes are raised too: an ETag or a cursor that was read from a lost entry never fits a new one.
-4. Jobs that were under way wait until an operator resumes or cancels them. Resumed, they ask the nodes first,
+4. Nothing begins by itself: schedules are paused, and debts wait for an operator, since what they would bring
+   may be older than what is there.
+5. Jobs that were under way wait until an operator resumes or cancels them. Resumed, they ask the nodes first,
    as after any change of the leader, so that what was done is found and not done again.
 """
 
 from statemachine.commands import Barrier
 from statemachine.copying import replace
 from statemachine.draft import Draft
-from statemachine.model import EPOCH_MAX, State
+from statemachine.model import EPOCH_MAX, ERROR_CHARS_MAX, State
 from statemachine.rollout import HoldKind
 from statemachine.rollouts import gates
 from statemachine.words import RequestId
@@ -44,9 +46,14 @@ def begin(state: State, *, source: str, at: float, actor: str) -> State:
     draft = Draft(state, Barrier(request_id=RequestId("generation"), at=at, actor=actor))
     draft.index = state.index + INDEXES
     for node in state.nodes.values():
-        draft.put_node(replace(node, epoch=node.epoch + EPOCHS))
+        debt = node.debt and replace(node.debt, error=node.debt.error or source[:ERROR_CHARS_MAX])
+        draft.put_node(replace(node, epoch=node.epoch + EPOCHS, debt=debt))
+    schedules = {
+        name: one if one.paused else replace(one, paused=source[:ERROR_CHARS_MAX], index=draft.index)
+        for name, one in state.schedules.items()
+    }
     for job in state.running:
         gates.hold(draft, job, HoldKind.REBORN, f"{source}; what it did since is not known here")
-    draft.set(generation=generation)
+    draft.set(generation=generation, schedules=schedules)
     draft.event("cluster.reborn", state.cluster, f"generation {generation}: {source}")
     return draft.finish(requests=state.requests)

@@ -8,11 +8,13 @@ from statemachine import codec
 from statemachine.cluster import generations
 from statemachine.cluster.generations import EPOCHS, GENERATIONS_MAX, INDEXES
 from statemachine.commands import CancelJob, ResumeJob
-from statemachine.model import EPOCH_MAX, State
+from statemachine.jobs import upkeep
+from statemachine.model import EPOCH_MAX, Debt, State
 from statemachine.rollout import HoldKind
+from statemachine.schedule import Schedule
 from statemachine.why.jobs import why_job
-from statemachine.words import JobKind
-from tests.statemachine.fleet import AT, Fleet, component, manifest
+from statemachine.words import JobId, JobKind
+from tests.statemachine.fleet import AT, Fleet, component, digest, manifest
 
 
 def under_way(fleet: Fleet) -> str:
@@ -108,3 +110,26 @@ def test_there_is_an_end_to_generations_before_there_is_one_to_epochs() -> None:
     with pytest.raises(generations.TooManyGenerations):
         generations.begin(last, source="x", at=AT, actor="operator")
     assert (GENERATIONS_MAX + 1) * EPOCHS <= EPOCH_MAX
+
+
+def test_nothing_begins_by_itself_debts_and_schedules_wait_for_an_operator() -> None:
+    fleet = Fleet()
+    fleet.bundle(1, manifest(component("app"), roles={"web": ()}))
+    fleet.in_service("a")
+    owing = dataclasses.replace(fleet.node("a"), debt=Debt(job=JobId("j-1"), bundle=digest(1), since=AT))
+    nightly = Schedule(
+        name="nightly", cron="0 2 * * *", zone="UTC", request=b"", kind=JobKind.VERIFY, author="ann",
+        since=AT, next_at=AT + 60.0,
+    )  # fmt: skip
+    resting = dataclasses.replace(nightly, name="resting", paused="ann paused it")
+    fleet.state = dataclasses.replace(
+        fleet.state, nodes={owing.name: owing}, schedules={one.name: one for one in (nightly, resting)}
+    )
+    assert {type(duty) for duty in upkeep.duties(fleet.state)} == {upkeep.DebtsDue, upkeep.ScheduleDue}
+    reborn(fleet)
+    assert upkeep.duties(fleet.state) == ()
+    debt = fleet.node("a").debt
+    assert debt is not None
+    assert debt.error == "recovered from r2"
+    assert fleet.state.schedules["nightly"].paused == "recovered from r2"
+    assert fleet.state.schedules["resting"].paused == "ann paused it"
