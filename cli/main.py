@@ -25,6 +25,7 @@ COMMANDS = {
     "schedule": ("cli.commands.schedule:schedule", "Jobs that are asked for again and again."),
     "why": ("cli.commands.why:why", "Why a job or a node waits, was refused, or is unhealthy."),
     "replica": ("cli.commands.replica:replica", "Replicas: ls, add, remove, lead."),
+    "self": ("cli.commands.self_:self_", "hamgr itself: upgrade it, one replica at a time."),
     "vip": ("cli.commands.vip:vip", "The virtual address: show who holds it, test that it moves."),
     "doctor": ("cli.commands.doctor:doctor", "What could go wrong with the replicas."),
     "backup": ("cli.commands.backup:backup", "Backups: ls, now."),

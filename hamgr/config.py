@@ -14,6 +14,7 @@ from hamgr.backup.settings import BackupSection
 from hamgr.logs.pieces import KEPT_BYTES_MAX
 from hamgr.presence.settings import PresenceSection
 from hamgr.raft.settings import Timers
+from hamgr.upgrade.settings import UpgradeSection
 from hamgr.vip.settings import VIPSection
 
 CONFIG_BYTES_MAX = 64 * 1024
@@ -153,6 +154,7 @@ class Config(_Section):
     autopilot: AutopilotSection = Field(default_factory=AutopilotSection)
     backup: BackupSection | None = None
     """Which backups this replica makes; none when it is left out."""
+    upgrade: UpgradeSection = Field(default_factory=UpgradeSection)
     vip: VIPSection | None = None
     """The address that the leader holds; none when it is left out."""
 

@@ -56,6 +56,8 @@ from hamgr.raft.replica import RaftReplica
 from hamgr.recovery.switching import unfinished
 from hamgr.renewal import keep_renewed
 from hamgr.transport import ApiTLS
+from hamgr.upgrade.restarting import restarting_of
+from hamgr.upgrade.service import UpgradeService
 from statemachine.cluster_commands import ReportReplica
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ def _end_of_replica(why: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
+async def running(settings: Config, tls: ApiTLS, path: Path) -> AsyncIterator[RaftReplica]:
     """Run one replica for as long as the context is open."""
     clock = SystemClock()
     replica = replica_of(settings)
@@ -201,9 +203,22 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     )
     autopilot = _autopilot_of(settings, replica, tools, token=token, tls=tls)
     backups = _backups_of(settings, replica, tools, archives, blobs)
+    members = replica.members if vip is None else vip.members
+    upgrade = UpgradeService(
+        settings.upgrade,
+        replica=replica,
+        members=members,
+        proposer=tools.proposer,
+        archives=archives,
+        restarting=restarting_of(settings.upgrade.restart),
+        clock=clock,
+        data_dir=settings.data_dir,
+        config=path,
+        version=version("hamgr"),
+    )
     context = api.ApiContext(
         replica=replica,
-        members=replica.members if vip is None else vip.members,
+        members=members,
         blobs=blobs,
         load_bundle=load_bundle,
         logs=NodeLogs(replica=replica, executor=executor, kept=keeper),
@@ -219,6 +234,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         peer_tls=tls.client,
         presence=presence,
         vip=vip,
+        upgrade=upgrade,
         admission=FileAdmission.of(settings),
         autopilot=autopilot if settings.autopilot.enabled else None,
         backups=backups,
@@ -233,6 +249,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
     steering = [asyncio.create_task(autopilot.run())] if settings.autopilot.enabled else []
     if backups is not None:
         steering.append(asyncio.create_task(backups.run()))
+    upgrading = asyncio.create_task(upgrade.run())
     try:
         async with (
             _serving(settings, context, tls, doors),
@@ -240,7 +257,7 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         ):
             yield replica
     finally:
-        duties = (*steering, watching, keeping, manager)
+        duties = (*steering, upgrading, watching, keeping, manager)
         for task in duties:
             task.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
@@ -248,14 +265,14 @@ async def running(settings: Config, tls: ApiTLS) -> AsyncIterator[RaftReplica]:
         await replica.stop()
 
 
-async def serve(settings: Config) -> None:
+async def serve(settings: Config, path: Path) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP has the certificates read again."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tls = ApiTLS(credentials_of(settings))
-    async with running(settings, tls) as replica:
+    async with running(settings, tls, path) as replica:
 
         def reload() -> None:
             replica.reload(credentials_of(settings))
@@ -291,7 +308,7 @@ def run(path: Path) -> None:
         settings = config.load(path)
         if why := unfinished(settings.data_dir):
             fail(why, EXIT_CONFIGURATION)
-        uvloop.run(serve(settings))
+        uvloop.run(serve(settings, path))
     except (ConfigError, BlobError, ValueError) as error:
         fail(error, EXIT_CONFIGURATION)
     except (CannotStart, OSError) as error:

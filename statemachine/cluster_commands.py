@@ -1,6 +1,7 @@
 """The entries of the log that are about the cluster itself; `commands` has the rules for all of them."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from statemachine.joining import JoinsAs
 from statemachine.stamped import Stamped
@@ -79,3 +80,8 @@ class ReportReplica(Stamped):
     name: str
     kind: str
     message: str
+
+
+ClusterCommand: TypeAlias = (
+    MakeJoinToken | RevokeJoinToken | RedeemJoinToken | SetElectorate | SetReplica | ReportReplica
+)

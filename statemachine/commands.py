@@ -10,20 +10,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from statemachine.audit_commands import RecordExec
-from statemachine.cluster_commands import (
-    MakeJoinToken,
-    RedeemJoinToken,
-    ReportReplica,
-    RevokeJoinToken,
-    SetElectorate,
-    SetReplica,
-)
+from statemachine.cluster_commands import ClusterCommand
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.presence_commands import ReportPresences
 from statemachine.rollout import Rollout
 from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
 from statemachine.stamped import Stamped
+from statemachine.upgrade_commands import UpgradeCommand
 from statemachine.words import Digest, JobId, JobKind, NodeName, Offline, Presence, Scalar, Value
 
 
@@ -390,10 +384,6 @@ Command: TypeAlias = (
     | FinishAttempt
     | RecordExec
     | ReportPresences
-    | MakeJoinToken
-    | RevokeJoinToken
-    | RedeemJoinToken
-    | SetElectorate
-    | SetReplica
-    | ReportReplica
+    | ClusterCommand
+    | UpgradeCommand
 )

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from statemachine import codec, configuration, requests, words
 from statemachine.audit_commands import RecordExec
-from statemachine.cluster import electorate, tokens
+from statemachine.cluster import electorate, tokens, upgrades
 from statemachine.cluster_commands import (
     MakeJoinToken,
     RedeemJoinToken,
@@ -62,6 +62,7 @@ from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.presence_commands import ReportPresences
 from statemachine.rollouts import waves
 from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
+from statemachine.upgrade_commands import BeginUpgrade, GiveUpgradeTurn, ReportUpgrade, StopUpgrade
 from statemachine.words import NodeName
 
 
@@ -199,6 +200,8 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return electorate.set_replica(draft, command)
         case ReportReplica():
             return electorate.report(draft, command)
+        case BeginUpgrade() | StopUpgrade() | GiveUpgradeTurn() | ReportUpgrade():
+            return upgrades.obey(draft, command)
         case _:
             assert_never(command)
 

@@ -15,6 +15,7 @@ from statemachine.manifest import Bundle
 from statemachine.planned import Plan
 from statemachine.rollout import Hold, Rollout
 from statemachine.schedule import Schedule
+from statemachine.upgrading import Upgrade
 from statemachine.words import (
     Digest,
     Ending,
@@ -365,6 +366,7 @@ class State:
         join_tokens: By id, the oldest first.
         electorate: What operators wish of the replicas.
         generation: How often the cluster began again from a backup or from survivors of a lost majority.
+        upgrade: The last one of hamgr itself; None before the first.
     """
 
     index: int = 0
@@ -386,3 +388,4 @@ class State:
     join_tokens: Mapping[str, JoinToken] = field(default_factory=dict)
     electorate: Electorate = field(default_factory=Electorate)
     generation: int = 0
+    upgrade: Upgrade | None = None

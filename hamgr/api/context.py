@@ -133,6 +133,16 @@ class Backups(Protocol):
     async def make(self) -> Kept: ...
 
 
+class SelfUpgrade(Protocol):
+    """This replica's part in upgrades of hamgr; see `upgrade.service`."""
+
+    @property
+    def waits(self) -> str: ...
+
+    def about(self) -> dict[str, Any]:
+        """Return what it runs, and what keeps it from running another release; blocks."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much of everything one replica gives to its callers."""
@@ -199,6 +209,7 @@ class ApiContext:
     presence: Probes | None = None
     peer_tls: ssl.SSLContext | None = None
     vip: VirtualAddress | None = None
+    upgrade: SelfUpgrade | None = None
     admission: Admission | None = None
     autopilot: Steering | None = None
     backups: Backups | None = None

@@ -12,6 +12,7 @@ from hamgr.api.problems import Fault, Problem
 from hamgr.api.strategies import Duration, NamedOrWritten, RolloutBody, doubles
 from hamgr.config import ApiAddress, ReachableAddress, ReplicaUuid
 from statemachine.model import ERROR_CHARS_MAX, TASKS_MAX
+from statemachine.upgrading import WHEELS_MAX
 from statemachine.words import JobKind, Offline
 
 ADDRESSES_TEXTS_MAX = 4_096
@@ -40,6 +41,7 @@ Name = Annotated[str, AfterValidator(_one_line), Field(max_length=NAME_CHARS_MAX
 Address = Annotated[Name, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 User = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")]
+BlobDigest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Labels = Annotated[dict[Name, Name], Field(max_length=LABELS_MAX)]
 Variables = dict[Name, Any]
 """Any JSON below; `body` has seen to it that the log can carry it."""
@@ -61,6 +63,13 @@ class NodeBody(Body):
     labels: Labels = {}
     variables: Variables = {}
     role: Name = ""
+
+
+class UpgradeBody(Body):
+    """POST /v1/upgrade"""
+
+    wheels: Annotated[list[BlobDigest], Field(min_length=1, max_length=WHEELS_MAX)]
+    force: bool = False
 
 
 class NodePatch(Body):

@@ -119,7 +119,11 @@ class Autopilot:
             return
         self._record.note(roll)
         self._record.forget(roll.configuration.ids)
-        view = view_of(roll, self._record, self._replica.state.electorate, pace=self._pace, now=self._now())
+        state = self._replica.state
+        upgraded = "" if state.upgrade is None else state.upgrade.at_work
+        view = view_of(
+            roll, self._record, state.electorate, pace=self._pace, now=self._now(), upgraded=upgraded
+        )
         self.view = view = await self._probed(view, roll)
         change = rules.decide(view)
         if change is not None:
@@ -180,11 +184,14 @@ class Autopilot:
             log.warning("autopilot: %s", sentence)
 
 
-def view_of(roll: RollCall, record: Record, electorate: Electorate, *, pace: Pace, now: float) -> View:
+def view_of(
+    roll: RollCall, record: Record, electorate: Electorate, *, pace: Pace, now: float, upgraded: str = ""
+) -> View:
     """Return what the rules look at.
 
     Args:
         now: Unix seconds, for planned absences.
+        upgraded: The replica that takes a new release of hamgr; its absence is planned, too.
     """
     voters = roll.configuration.voter_ids
     wishes: Mapping[str, ReplicaWish] = electorate.replicas
@@ -199,7 +206,7 @@ def view_of(roll: RollCall, record: Record, electorate: Electorate, *, pace: Pac
                 alive=member.id in roll.alive,
                 silent_s=roll.silent_s.get(member.id, 0.0),
                 domain=wish.domain,
-                resting=wish.rest_until > now,
+                resting=wish.rest_until > now or member.name == upgraded,
                 kept=wish.standby,
                 well_s=record.well_s(member.id, roll.at),
                 falls=record.falls(member.id, roll.at),

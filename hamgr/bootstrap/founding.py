@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hamgr import config
 from hamgr.bootstrap.places import CannotBegin, Places, check_free, make_folder, one_sentence, rename, write
-from hamgr.bootstrap.unit import unit
+from hamgr.bootstrap.unit import guard_units, unit
 from hamgr.config import ConfigError
 from hamgr.raft.port import CannotStart
 from hamgr.raft.protocol.membership import ReplicaId
@@ -111,6 +111,8 @@ def put_in_force(places: Places, settings: dict[str, Any], *, cluster: str, repl
             raise CannotBegin(str(error)) from error
     if places.unit is not None and places.unit.parent.is_dir():
         write(places.unit, unit(config=places.config, data=places.data), mode=0o644)
+        for name, text in guard_units(data=places.data).items():
+            write(places.unit.with_name(name), text, mode=0o644)
     text = HEAD.format(path=places.config) + yaml.safe_dump(settings, sort_keys=False)
     final = places.etc / ".hamgrd.yaml"
     write(final, text, mode=0o644)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hamgr import config
 from hamgr.bootstrap.places import CannotBegin, Places, check_free
-from hamgr.bootstrap.unit import program
+from hamgr.bootstrap.unit import GUARD_UNITS, program
 from hamgr.config import ConfigError
 
 SYSTEMD = Path("/run/systemd/system")
@@ -34,7 +34,10 @@ def start(places: Places) -> str:
         CannotBegin: It ended at once, or systemd could not start it.
     """
     if by_systemd(places):
-        for words in (["daemon-reload"], ["enable", "--now", "hamgrd"]):
+        names = ["hamgrd"]
+        if places.unit is not None and places.unit.with_name(GUARD_UNITS[1]).exists():
+            names.append(GUARD_UNITS[1])
+        for words in (["daemon-reload"], ["enable", "--now", *names]):
             done = subprocess.run(
                 ["systemctl", *words], capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S
             )

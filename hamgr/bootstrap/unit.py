@@ -56,6 +56,43 @@ SystemCallFilter=@system-service
 WantedBy=multi-user.target
 """
 
+_GUARD = """\
+# Gives this replica a new release of hamgr when there is an order, and takes it back; written by hamgrd.
+[Unit]
+Description=hamgr upgrade guard
+
+[Service]
+Type=oneshot
+# From the release that an upgrade began with, as long as one is under way: the new one may not even start.
+ExecStart=/bin/sh -c 'p={root}/guard; [ -x $$p/bin/python ] || p={root}/current; \\
+    exec $$p/bin/python -m hamgr.commands guard-upgrade {data}'
+# Not in the replica's sandbox: it writes below {root}, and restarts hamgrd.service.
+UMask=0022
+TimeoutStartSec=infinity
+"""
+_GUARD_PATH = """\
+# Starts the upgrade guard when there is an order, also after a reboot in the middle; written by hamgrd.
+[Unit]
+Description=orders for the hamgr upgrade guard
+
+[Path]
+PathExists={data}/upgrade/order.json
+
+[Install]
+WantedBy=multi-user.target
+"""
+GUARD_UNITS = ("hamgrd-upgrade.service", "hamgrd-upgrade.path")
+
+
+def guard_units(*, data: Path) -> dict[str, str]:
+    """Return the units of the upgrade guard, by name; none where hamgr was not installed as a release."""
+    prefix = Path(sys.prefix).resolve()
+    root = prefix.parent.parent
+    if prefix.parent.name != "releases" or not (root / "current").is_symlink():
+        return {}
+    texts = (_GUARD.format(root=root, data=data), _GUARD_PATH.format(data=data))
+    return dict(zip(GUARD_UNITS, texts, strict=True))
+
 
 def program() -> list[str]:
     """Return how hamgrd is started on this machine: by the link that an upgrade moves, where there is one."""

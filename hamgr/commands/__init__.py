@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "hamgr.commands.check:check",
     "check-config": "hamgr.commands.check_config:check_config",
     "doctor": "hamgr.commands.doctor:doctor",
+    "guard-upgrade": "hamgr.commands.guard_upgrade:guard_upgrade",
     "init": "hamgr.commands.init:init",
     "join": "hamgr.commands.join:join",
     "make-certificates": "hamgr.commands.certificates:make_certificates",

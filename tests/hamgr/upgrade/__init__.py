@@ -1,0 +1,1 @@
+"""How hamgr replaces itself."""
