@@ -22,19 +22,23 @@ BROKEN = 'raise SystemExit("this release cannot start")\n'
 def wheel(
     version: str, *, edit: dict[str, str] | None = None, requires: str = "", tag: str = "py3-none-any"
 ) -> bytes:
-    """Return the wheel of this tree as `version`; `edit` puts text at the ends of files."""
+    """Return the wheel of this tree as `version`, the same bytes each time; `edit` puts text at files' ends."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for package in PACKAGES:
             for path in sorted((TREE / package).rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     name = str(path.relative_to(TREE))
-                    archive.writestr(name, path.read_bytes() + (edit or {}).get(name, "").encode())
+                    text = path.read_bytes() + (edit or {}).get(name, "").encode()
+                    archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED, 1)
         info = f"hamgr-{version}.dist-info"
-        archive.writestr(f"{info}/METADATA", METADATA.format(version=version, requires=requires))
-        archive.writestr(f"{info}/WHEEL", WHEEL.format(tag=tag))
-        archive.writestr(f"{info}/entry_points.txt", SCRIPTS)
-        archive.writestr(f"{info}/RECORD", "")
+        about = METADATA.format(version=version, requires=requires)
+        for name, said in (
+            ("METADATA", about),
+            ("WHEEL", WHEEL.format(tag=tag)),
+            ("entry_points.txt", SCRIPTS),
+        ):
+            archive.writestr(zipfile.ZipInfo(f"{info}/{name}"), said)
     return buffer.getvalue()
 
 

@@ -47,7 +47,7 @@ class Rig:
         self.refusal: Exception | None = None
         self.deaf = False
         self.leadership = Leadership(term=1, leader="a", leads=True)
-        self.state = SimpleNamespace(electorate=Electorate())
+        self.state = SimpleNamespace(electorate=Electorate(), upgrade=None)
         self.pilot = Autopilot(
             pace=Pace(),
             replica=self,
