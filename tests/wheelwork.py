@@ -22,7 +22,7 @@ BROKEN = 'raise SystemExit("this release cannot start")\n'
 def wheel(
     version: str, *, edit: dict[str, str] | None = None, requires: str = "", tag: str = "py3-none-any"
 ) -> bytes:
-    """Return the wheel of this tree as `version`, the same bytes each time; `edit` puts text at files' ends."""
+    """Return the wheel of this tree as `version`, always the same bytes; `edit` adds to files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for package in PACKAGES:
