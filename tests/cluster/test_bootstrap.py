@@ -1,11 +1,13 @@
 """From nothing to three replicas on real hosts in four commands, with a leader that dies afterwards."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,21 @@ def found(desk: Desk) -> None:
     wait_until("the first replica", lambda: desk.hamgr("replica", "ls", check=False).returncode == 0)
 
 
+@contextlib.contextmanager
+def shipped_ahead(desk: Desk, *nodes: str) -> Iterator[None]:
+    """Install hamgr on machines meanwhile, one after the other: adding them then finds it there."""
+    shipment = shipping.pack()
+
+    def ship() -> None:
+        for node in nodes:
+            replica_add.install(desk.remote(node), shipment)
+
+    with ThreadPoolExecutor(max_workers=1) as one:
+        shipping_them = one.submit(ship)
+        yield
+        shipping_them.result()
+
+
 def wait_until(what: str, holds: Any) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not holds():
@@ -108,20 +125,15 @@ def test_a_cluster_of_one_init_and_two_adds_outlives_its_leader_and_one_is_repla
     desk: Desk,
 ) -> None:
     found(desk)
-    for node, name in (("n2", "r2"), ("n3", "r3")):
-        words = (
-            "replica",
-            "add",
-            desk.lab.address(node),
-            "--name",
-            name,
-            "--ssh-config",
-            str(desk.ssh_config),
-        )
-        done = desk.hamgr(*words)
-        assert f"{name} is a voter" in done.stdout + done.stderr
-        again = desk.hamgr(*words)
-        assert "already" in again.stderr
+    ssh = ("--ssh-config", str(desk.ssh_config))
+
+    def add(node: str, name: str) -> str:
+        return desk.hamgr("replica", "add", desk.lab.address(node), "--name", name, *ssh).stderr
+
+    with shipped_ahead(desk, "n3", "n4"):  # n2 gets it from `replica add` itself
+        assert "r2 is a voter" in add("n2", "r2")
+        assert "already" in add("n2", "r2")
+    assert "r3 is a voter" in add("n3", "r3")
     listed = desk.ask("replica", "ls")
     assert {item["name"]: item["role"] for item in listed["items"]} == dict.fromkeys(
         ("r1", "r2", "r3"), "voter"
@@ -142,7 +154,6 @@ def test_a_cluster_of_one_init_and_two_adds_outlives_its_leader_and_one_is_repla
         "the old leader's return",
         lambda: all(item["connected"] for item in desk.ask("replica", "ls")["items"]),
     )
-    ssh = ("--ssh-config", str(desk.ssh_config))
     desk.hamgr("replica", "replace", "r3", desk.lab.address("n4"), "--name", "r4", "--yes", *ssh)
     names = [item["name"] for item in desk.ask("replica", "ls")["items"] if item["role"] == "voter"]
     assert names == ["r1", "r2", "r4"]
