@@ -28,10 +28,15 @@ class BeginUpgrade(Stamped):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopUpgrade(Stamped):
-    """Give nobody a turn any more; a replica that has its turn ends it."""
+    """Give nobody a turn any more; a replica that has its turn ends it.
+
+    Attributes:
+        given_up: A replica that has its turn and is waited for no longer; what became of it is not known.
+    """
 
     upgrade: str
     reason: str = ""
+    given_up: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

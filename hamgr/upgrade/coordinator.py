@@ -48,9 +48,10 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """It cannot go on without a person."""
+    """It cannot go on without a person; `given_up` has its turn and is waited for no longer."""
 
     why: str
+    given_up: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,11 @@ Decision: TypeAlias = Give | HandOver | Stop | Wait
 
 
 def decide(upgrade: Upgrade, view: View) -> Decision:
-    """Return what a leader does next about an upgrade that runs."""
-    if upgrade.state is not UpgradeState.RUNNING:
-        return Wait()
+    """Return what a leader does next about an upgrade that runs, or whose last turn does."""
     if name := upgrade.at_work:
         return _overdue(upgrade, name, view)
+    if upgrade.state is not UpgradeState.RUNNING:
+        return Wait()
     waiting = [name for name, turn in upgrade.replicas.items() if turn.phase is UpgradePhase.WAITING]
     if gone := [name for name in waiting if name not in view.members]:
         return Stop(f"{gone[0]} belongs to the cluster no more; begin the upgrade again with those that do")
@@ -111,5 +112,6 @@ def _overdue(upgrade: Upgrade, name: str, view: View) -> Decision:
         return Wait()
     return Stop(
         f"{name} said nothing for {silent_s:.0f} s, the last was: {turn.sentence}; "
-        "what became of it is unknown: look at that machine, then begin again"
+        "what became of it is unknown: look at that machine, then begin again",
+        given_up=name,
     )

@@ -184,9 +184,10 @@ class UpgradeService:
                 command = self._proposer.make(GiveUpgradeTurn, upgrade=upgrade.id, replica=decision.replica)
                 await self._proposer.settle(command)
             case Stop():
-                await self._proposer.settle(
-                    self._proposer.make(StopUpgrade, upgrade=upgrade.id, reason=decision.why)
+                stop = self._proposer.make(
+                    StopUpgrade, upgrade=upgrade.id, reason=decision.why, given_up=decision.given_up
                 )
+                await self._proposer.settle(stop)
             case HandOver():
                 heir = next(one for one in self._members.configuration.voters if one.name == decision.to)
                 log.info("%s leads from now on, so that %s can be upgraded", heir.name, self._replica.name)

@@ -8,11 +8,12 @@ remember what was done under them. So:
 2. Names of jobs are new ones (`j2-17`): no record that a node keeps is taken for that of another job.
 3. Indexes are raised too: an ETag or a cursor that was read from a lost entry never fits a new one.
 4. Nothing begins by itself: schedules are paused, and debts wait for an operator, since what they would bring
-   may be older than what is there.
+   may be older than what is there. An upgrade of hamgr is stopped.
 5. Jobs that were under way wait until an operator resumes or cancels them. Resumed, they ask the nodes first,
    as after any change of the leader, so that what was done is found and not done again.
 """
 
+from statemachine.cluster import upgrades
 from statemachine.commands import Barrier
 from statemachine.copying import replace
 from statemachine.draft import Draft
@@ -55,5 +56,8 @@ def begin(state: State, *, source: str, at: float, actor: str) -> State:
     for job in state.running:
         gates.hold(draft, job, HoldKind.REBORN, f"{source}; what it did since is not known here")
     draft.set(generation=generation, schedules=schedules)
+    if state.upgrade is not None:
+        why = f"{source}; what became of it is not known here"[:ERROR_CHARS_MAX]
+        draft.set(upgrade=upgrades.abandoned(state.upgrade, why, at=at, index=draft.index))
     draft.event("cluster.reborn", state.cluster, f"generation {generation}: {source}")
     return draft.finish(requests=state.requests)

@@ -109,8 +109,10 @@ def _stop(draft: Draft, command: StopUpgrade) -> Outcome:
     before = _current(draft, command.upgrade)
     if isinstance(before, Rejected):
         return before
+    why = (command.reason or f"{command.actor} stopped it")[:ERROR_CHARS_MAX]
+    if command.given_up and command.given_up == before.at_work:
+        before = _put(draft, before, command.given_up, _given_up(before, why, at=command.at))
     if before.state is UpgradeState.RUNNING:
-        why = (command.reason or f"{command.actor} stopped it")[:ERROR_CHARS_MAX]
         _stopped(draft, before, why)
     return Accepted(index=draft.index, ref=before.id)
 
@@ -153,6 +155,20 @@ def _report(draft: Draft, command: ReportUpgrade) -> Outcome:
     elif upgrade.state is UpgradeState.RUNNING and command.phase in ENDED - {UpgradePhase.DONE}:
         _stopped(draft, upgrade, sentence)
     return Accepted(index=draft.index, ref=command.replica)
+
+
+def abandoned(upgrade: Upgrade, why: str, *, at: float, index: int) -> Upgrade:
+    """Return an upgrade that nobody carries out any more, whatever its replicas were at."""
+    if upgrade.state is not UpgradeState.RUNNING and not upgrade.at_work:
+        return upgrade
+    turns = dict(upgrade.replicas)
+    if name := upgrade.at_work:
+        turns[name] = _given_up(upgrade, why, at=at)
+    return replace(upgrade, replicas=turns, state=UpgradeState.STOPPED, why=why, index=index)
+
+
+def _given_up(upgrade: Upgrade, why: str, *, at: float) -> Turn:
+    return replace(upgrade.replicas[upgrade.at_work], phase=UpgradePhase.FAILED, sentence=why, at=at)
 
 
 def _current(draft: Draft, upgrade: str) -> Upgrade | Rejected:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from statemachine.cluster import generations
 from statemachine.machine import apply
 from statemachine.model import State
 from statemachine.outcomes import Accepted, Reason, Rejected
@@ -114,6 +115,27 @@ def test_nothing_new_begins_while_a_replica_of_a_stopped_upgrade_still_works(log
     assert log.upgrade.state is UpgradeState.STOPPED
     assert log.upgrade.replicas["r1"].phase is UpgradePhase.DONE
     assert isinstance(log.begin(done=("r1",)), Accepted)
+
+
+def test_a_replica_that_is_given_up_keeps_nobody_from_beginning_again(log):
+    log.begin()
+    log.give("r1")
+    log.say(StopUpgrade, upgrade=log.upgrade.id, reason="r1 is silent")
+    assert log.upgrade.replicas["r1"].phase is UpgradePhase.INSTALLING
+    log.say(StopUpgrade, upgrade=log.upgrade.id, reason="unknown", given_up="r1")
+    assert log.upgrade.replicas["r1"].phase is UpgradePhase.FAILED
+    assert log.upgrade.replicas["r1"].sentence == "unknown"
+    assert log.upgrade.why == "r1 is silent"
+    assert isinstance(log.begin(), Accepted)
+
+
+def test_a_cluster_that_begins_again_upgrades_nobody_by_itself(log):
+    log.begin()
+    log.give("r2")
+    reborn = generations.begin(log.state, source="from a backup", at=9.0, actor="ada")
+    assert reborn.upgrade.state is UpgradeState.STOPPED
+    assert reborn.upgrade.at_work == ""
+    assert reborn.upgrade.why.startswith("from a backup; ")
 
 
 def test_a_replica_never_goes_back_and_a_foreign_report_changes_nothing(log):

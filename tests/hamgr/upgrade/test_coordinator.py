@@ -47,6 +47,9 @@ def test_a_silent_replica_stops_the_upgrade_and_its_fate_is_called_unknown() -> 
     assert isinstance(decision, Stop)
     assert "r2 said nothing for 61 s" in decision.why
     assert "unknown" in decision.why
+    assert decision.given_up == "r2"
+    stopped = upgrade(WAITING, INSTALLING, WAITING, state=UpgradeState.STOPPED)
+    assert decide(stopped, view(now=161.0)) == decision
 
 
 def test_no_replica_is_restarted_when_no_majority_would_be_left() -> None:

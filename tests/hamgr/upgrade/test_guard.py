@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hamgr.bootstrap.unit import guard_units
 from hamgr.upgrade import guard as guards
 from hamgr.upgrade.guard import Guard
 from hamgr.upgrade.health import Seen
@@ -222,6 +223,18 @@ def test_a_guard_that_a_command_s_replica_starts_is_nobody_s_child(tmp_path: Pat
     assert parent != os.getpid()
     assert os.getpgrp() != group
     assert os.getsid(0) != session
+
+
+def test_the_guard_s_units_wait_for_an_order_and_prefer_the_release_of_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert guard_units(data=tmp_path) == {}
+    prefix = lay_release(tmp_path / "opt", OLD, small_wheel("0.1.0", files=DAEMON))
+    monkeypatch.setattr("sys.prefix", str(prefix))
+    service, path = guard_units(data=Path("/data")).values()
+    assert f"p={tmp_path}/opt/guard; [ -x $$p/bin/python ] || p={tmp_path}/opt/current" in service
+    assert "exec $$p/bin/python -m hamgr.commands guard-upgrade /data" in service
+    assert "PathExists=/data/upgrade/order.json" in path
 
 
 def test_files_between_replica_and_guard_that_are_damaged_count_as_none(tmp_path: Path) -> None:
