@@ -1,5 +1,6 @@
 """The guard: makes a release beside the one that runs, switches, and takes it back; with fake restarts."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 from hamgr.bootstrap.unit import guard_units
 from hamgr.upgrade import guard as guards
 from hamgr.upgrade.guard import Guard
-from hamgr.upgrade.health import Seen
+from hamgr.upgrade.health import Seen, wait_well
 from hamgr.upgrade.orders import Desk, Order, Progress
 from hamgr.upgrade.releases import Releases
 from hamgr.upgrade.restarting import CannotRestart, CommandRestarting, SystemdRestarting
@@ -80,6 +81,35 @@ def test_a_good_release_is_made_beside_the_old_one_and_runs(machine: Machine) ->
     assert machine.runs == machine.releases.running() == NEW
     assert list(machine.releases.path(NEW).rglob("more.py"))
     assert sorted(machine.releases.path(OLD).rglob("*")) == before
+
+
+def test_no_file_of_the_release_that_runs_is_written_into(machine: Machine) -> None:
+    scripts = {"hamgr-0.2.0.dist-info/entry_points.txt": "[console_scripts]\nhamgrd = hamgr.commands:other\n"}
+    alone = next(machine.releases.path(OLD).glob("lib/*/site-packages")) / "alone.py"
+    alone.write_text("old = 1\n")
+    before = contents(machine.releases.path(OLD))
+    wheel = small_wheel("0.2.0", files={**DAEMON, **scripts, "alone.py": "new = 1\n"})
+    assert machine.carry_out(machine.order(wheel)).phase is UpgradePhase.DONE
+    assert contents(machine.releases.path(OLD)) == before
+    assert "import other" in (machine.releases.path(NEW) / "bin" / "hamgrd").read_text()
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+def test_an_order_that_ended_is_not_carried_out_again(machine: Machine) -> None:
+    order = machine.order(small_wheel("0.2.0", files=DAEMON))
+    ended = Progress(order=order.id, phase=UpgradePhase.ROLLED_BACK, sentence="it hangs")
+    machine.desk.put_progress(ended)
+    assert machine.carry_out(order) == ended
+    assert machine.process == 1
+
+
+def test_a_release_that_is_started_again_and_again_is_not_well() -> None:
+    processes = itertools.count(1)
+    trouble = wait_well(lambda: Seen(release=NEW, process=next(processes)), NEW, deadline_s=0.3, stable_s=0.3)
+    assert trouble == "it was started again and again"
 
 
 def test_a_release_that_hangs_is_taken_back(machine: Machine) -> None:
