@@ -152,30 +152,14 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return approvals.record_plan(draft, command)
         case ApprovePlan():
             return approvals.approve_plan(draft, command)
-        case PutSchedule():
-            return schedules.put_schedule(draft, command)
-        case DropSchedule():
-            return schedules.drop_schedule(draft, command)
-        case PauseSchedule():
-            return schedules.pause_schedule(draft, command)
-        case FireSchedule():
-            return schedules.fire_schedule(draft, command)
+        case PutSchedule() | DropSchedule() | PauseSchedule() | FireSchedule():
+            return schedules.obey(draft, command)
         case SubmitDiscovery():
             return submission.submit_discovery(draft, command)
         case CancelJob():
             return submission.cancel_job(draft, command)
-        case PauseJob():
-            return control.pause_job(draft, command)
-        case ResumeJob():
-            return control.resume_job(draft, command)
-        case PromoteJob():
-            return control.promote_job(draft, command)
-        case RetryJob():
-            return control.retry_job(draft, command)
-        case RevertJob():
-            return control.revert_job(draft, command)
-        case ReviewJob():
-            return control.review_job(draft, command)
+        case PauseJob() | ResumeJob() | PromoteJob() | RetryJob() | RevertJob() | ReviewJob():
+            return control.obey(draft, command)
         case ReportSighting():
             return tasks.report_sighting(draft, command)
         case ReportSilence():
@@ -188,18 +172,10 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return _then_settle(draft, tasks.finish_attempt(draft, command))
         case RecordExec():
             return audit.record_exec(draft, command)
-        case MakeJoinToken():
-            return tokens.make(draft, command)
-        case RevokeJoinToken():
-            return tokens.revoke(draft, command)
-        case RedeemJoinToken():
-            return tokens.redeem(draft, command)
-        case SetElectorate():
-            return electorate.set_target(draft, command)
-        case SetReplica():
-            return electorate.set_replica(draft, command)
-        case ReportReplica():
-            return electorate.report(draft, command)
+        case MakeJoinToken() | RevokeJoinToken() | RedeemJoinToken():
+            return tokens.obey(draft, command)
+        case SetElectorate() | SetReplica() | ReportReplica():
+            return electorate.obey(draft, command)
         case BeginUpgrade() | StopUpgrade() | GiveUpgradeTurn() | ReportUpgrade():
             return upgrades.obey(draft, command)
         case _:

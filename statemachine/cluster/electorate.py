@@ -18,6 +18,16 @@ _DOMAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{DOMAIN_CHARS_MAX - 1}}}\Z"
 _KIND = re.compile(r"[a-z][a-z-]{0,30}\Z")
 
 
+def obey(draft: Draft, command: SetElectorate | SetReplica | ReportReplica) -> Outcome:
+    match command:
+        case SetElectorate():
+            return set_target(draft, command)
+        case SetReplica():
+            return set_replica(draft, command)
+        case ReportReplica():
+            return report(draft, command)
+
+
 def set_target(draft: Draft, command: SetElectorate) -> Outcome:
     if command.target not in TARGETS:
         return invalid(f"there can be {', '.join(map(str, TARGETS))} voters, but not {command.target}")

@@ -23,6 +23,16 @@ _REPLICA_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}\Z")
 ANOTHER = "make another one: `hamgr token create`"
 
 
+def obey(draft: Draft, command: MakeJoinToken | RevokeJoinToken | RedeemJoinToken) -> Outcome:
+    match command:
+        case MakeJoinToken():
+            return make(draft, command)
+        case RevokeJoinToken():
+            return revoke(draft, command)
+        case RedeemJoinToken():
+            return redeem(draft, command)
+
+
 def no_such_token(token: str) -> Rejected:
     """Return the refusal for a token that is not known."""
     return Rejected(

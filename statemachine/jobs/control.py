@@ -11,6 +11,24 @@ from statemachine.rollouts import gates, reverts, waves
 from statemachine.words import JobId, JobKind, JobState, TaskState
 
 
+def obey(
+    draft: Draft, command: PauseJob | ResumeJob | PromoteJob | RetryJob | RevertJob | ReviewJob
+) -> Outcome:
+    match command:
+        case PauseJob():
+            return pause_job(draft, command)
+        case ResumeJob():
+            return resume_job(draft, command)
+        case PromoteJob():
+            return promote_job(draft, command)
+        case RetryJob():
+            return retry_job(draft, command)
+        case RevertJob():
+            return revert_job(draft, command)
+        case ReviewJob():
+            return review_job(draft, command)
+
+
 def _refused(job: Job, message: str, hint: str = "") -> Rejected:
     return Rejected(reason=Reason.WRONG_STATUS, message=message, offenders=(job.id,), hint=hint)
 

@@ -23,6 +23,18 @@ from statemachine.words import JobId, JobKind, JobState, RequestId
 UNSCHEDULED = frozenset({JobKind.DISCOVER, JobKind.REPLACE})
 
 
+def obey(draft: Draft, command: PutSchedule | DropSchedule | PauseSchedule | FireSchedule) -> Outcome:
+    match command:
+        case PutSchedule():
+            return put_schedule(draft, command)
+        case DropSchedule():
+            return drop_schedule(draft, command)
+        case PauseSchedule():
+            return pause_schedule(draft, command)
+        case FireSchedule():
+            return fire_schedule(draft, command)
+
+
 def put_schedule(draft: Draft, command: PutSchedule) -> Outcome:
     if refusal := _bad_words(command):
         return refusal
