@@ -1,9 +1,11 @@
 """A cluster of real `hamgrd` processes, each in a network namespace of its own, that survives our faults."""
 
 import contextlib
+import itertools
 import json
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,9 @@ from tests.cluster.harness import Answer, Cluster
 from tests.histories.sites import API_ADDRESS, Sites, claimed_sites
 
 REPLICAS = ("r1", "r2", "r3")
+VOTE_TRIES_S = 1.5
+VOTE_TIMEOUT_S = 2.0
+POLL_S = 0.05
 
 
 class SeparateProcesses(Processes):
@@ -64,6 +69,20 @@ class SeparateCluster(Cluster):
 
     def thaw(self, name: str) -> None:
         self.processes.signal_replica(name, signal.SIGCONT)
+
+    def vote(self, name: str, *, votes: bool) -> str:
+        """Give a replica a vote or take it, if somebody does that now; return what was said, in a line."""
+        path, said = f"/v1/replicas/{name}:{'promote' if votes else 'demote'}", "nobody answers"
+        deadline = time.monotonic() + VOTE_TRIES_S
+        for asked in itertools.cycle(self.names):  # a leader hands over first
+            answer = self.on(asked, "POST", path, timeout_s=VOTE_TIMEOUT_S)
+            if answer.status == 200:
+                return f"{name} {'votes' if votes else 'has no vote'}"
+            said = str(answer.body.get("detail", said) if isinstance(answer.body, dict) else said)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+        return f"{path}: {said}"
 
     def itself(self, name: str, *, timeout_s: float = 1.0) -> dict[str, Any] | None:
         """Return what a replica says of itself; None when it says nothing."""

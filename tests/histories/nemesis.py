@@ -66,6 +66,8 @@ class Nemesis:
                 sites.silence(*victims)
             case Kind.BLOCK:
                 sites.block(victims[0], self._rng.choice(self._others(victims[0])))
+            case Kind.DEMOTE:
+                self._tell(self._cluster.vote(victims[0], votes=False))
 
     def _end(self, one: Misfortune) -> None:
         victims = self._victims.pop(one)
@@ -74,6 +76,8 @@ class Nemesis:
         for name in victims:
             if one.kind is Kind.KILL and self._cluster.processes.ended(name) is not None:
                 self._cluster.processes.start_replica(name)
+            elif one.kind is Kind.DEMOTE:
+                self._tell(self._cluster.vote(name, votes=True))
             elif one.kind is Kind.FREEZE and self._cluster.processes.ended(name) is None:
                 self._cluster.thaw(name)
         self._tell(f"undone: {one.kind} {' '.join(victims)}")

@@ -28,6 +28,8 @@ class Kind(enum.StrEnum):
     SILENCE = "silence"
     BLOCK = "block one way"
     """Between one replica and one other only; with the third, both can talk."""
+    DEMOTE = "demote"
+    """Its vote is taken, and given back: the members change while all else goes on."""
 
 
 PARTS: dict[Kind, Sequence[Part]] = {
@@ -37,6 +39,7 @@ PARTS: dict[Kind, Sequence[Part]] = {
     Kind.DEAFEN: (Part.LEADER, Part.FOLLOWER),
     Kind.SILENCE: (Part.LEADER, Part.FOLLOWER),
     Kind.BLOCK: (Part.LEADER, Part.FOLLOWER),
+    Kind.DEMOTE: (Part.LEADER, Part.FOLLOWER),
 }
 LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.KILL: (0.0, 2.0),
@@ -45,6 +48,7 @@ LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.DEAFEN: (0.5, 4.0),
     Kind.SILENCE: (0.5, 4.0),
     Kind.BLOCK: (0.5, 4.0),
+    Kind.DEMOTE: (0.2, 2.0),
 }
 CUTS = (Kind.ISOLATE, Kind.DEAFEN, Kind.SILENCE, Kind.BLOCK)
 LONG_CUT_S = 9.0
