@@ -23,9 +23,13 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 HOSTS = ("n1", "n2", "n3", "n4")
 DEADLINE_S = 90.0
+STEPS = 8
+"""Of a second each; the last but one waits until it is told to go on."""
+GATE = "/var/tmp/go-on"
 CLEAN = """
-systemctl disable --now hamgrd 2>/dev/null
-rm -rf /etc/hamgr /var/lib/hamgr /opt/hamgr /etc/systemd/system/hamgrd.service
+systemctl disable --now hamgrd hamgrd-upgrade.path hamgrd-upgrade 2>/dev/null
+rm -rf /etc/hamgr /var/lib/hamgr /opt/hamgr /var/tmp/steps /var/tmp/go-on
+rm -f /etc/systemd/system/hamgrd*.service /etc/systemd/system/hamgrd*.path
 systemctl daemon-reload
 systemctl reset-failed hamgrd 2>/dev/null
 true
@@ -97,6 +101,7 @@ def found(desk: Desk) -> None:
         "HAMGR_CA_FILE": str(desk.folder / "ca.crt"),
     }
     wait_until("the first replica", lambda: desk.hamgr("replica", "ls", check=False).returncode == 0)
+    desk.lab.run("n1", "sh", "-c", f"echo '{said['ssh_public_key']}' >> ~/.ssh/authorized_keys")
 
 
 @contextlib.contextmanager
@@ -114,6 +119,29 @@ def shipped_ahead(desk: Desk, *nodes: str) -> Iterator[None]:
         shipping_them.result()
 
 
+def begin_rollout(desk: Desk) -> str:
+    """Have n1 known as a node, and begin a job of many short steps on it; return the job."""
+    bundle = desk.folder / "bundle"
+    component = bundle / "components" / "slow"
+    component.mkdir(parents=True)
+    (bundle / "hamgr.yaml").write_text("version: 1\nroles:\n  slow: {components: [slow]}\n")
+    steps = [f"  - {{name: s{n:02}, script: {{source: s{n:02}.sh}}}}\n" for n in range(STEPS)]
+    check = "verify:\n  - {name: there, check: {file: {path: /var/tmp/steps}}}\n"
+    (component / "component.yaml").write_text(f'version: "1"\ncommission:\n{"".join(steps)}{check}')
+    for number in range(STEPS):
+        wait = f"until [ -e {GATE} ]; do sleep 0.2; done" if number == STEPS - 2 else "sleep 1"
+        (component / f"s{number:02}.sh").write_text(f"{wait}; echo {number} >> /var/tmp/steps\n")
+    desk.hamgr("config", "push", str(bundle))
+    desk.hamgr("discover", desk.lab.address("n1"), "--user", "root")
+    (node,) = desk.hamgr("node", "ls", "-o", "name").stdout.split()
+    begun = desk.hamgr("node", "commission", node, "--role", "slow", "--detach", "-o", "name")
+    return begun.stdout.strip()
+
+
+def voters(desk: Desk) -> list[str]:
+    return [item["name"] for item in desk.ask("replica", "ls")["items"] if item["role"] == "voter"]
+
+
 def wait_until(what: str, holds: Any) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not holds():
@@ -121,7 +149,7 @@ def wait_until(what: str, holds: Any) -> None:
         time.sleep(0.2)
 
 
-def test_a_cluster_of_one_init_and_two_adds_outlives_its_leader_and_one_is_replaced(
+def test_a_cluster_of_one_init_and_two_adds_outlives_its_leader_and_one_is_replaced_under_a_rollout(
     desk: Desk,
 ) -> None:
     found(desk)
@@ -154,7 +182,14 @@ def test_a_cluster_of_one_init_and_two_adds_outlives_its_leader_and_one_is_repla
         "the old leader's return",
         lambda: all(item["connected"] for item in desk.ask("replica", "ls")["items"]),
     )
+    wait_until("its vote", lambda: len(voters(desk)) == 3)  # away for long, it has become a standby
+    job = begin_rollout(desk)
     desk.hamgr("replica", "replace", "r3", desk.lab.address("n4"), "--name", "r4", "--yes", *ssh)
-    names = [item["name"] for item in desk.ask("replica", "ls")["items"] if item["role"] == "voter"]
-    assert names == ["r1", "r2", "r4"]
+    assert not desk.ask("job", "show", job)["ended"], "the rollout was over before r3 was replaced"
+    wait_until("the votes of three", lambda: voters(desk) == ["r1", "r2", "r4"])
     assert desk.ask("globals", "show") == {"one": 1, "two": 2}
+    desk.lab.run("n1", "touch", GATE)
+    wait_until("the rollout's end", lambda: desk.ask("job", "show", job)["ended"])
+    assert desk.ask("job", "show", job)["state"] == "succeeded"
+    done = desk.lab.run("n1", "cat", "/var/tmp/steps").stdout.split()
+    assert done == [str(number) for number in range(STEPS)], "each step once, in order"

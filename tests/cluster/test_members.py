@@ -103,17 +103,28 @@ def test_a_replaced_replica_that_comes_back_with_its_old_certificate_is_let_in_b
 ) -> None:
     cluster.processes.kill_replica(LOST)
     assert hamgr(cluster, "replica", "remove", LOST, "--yes").returncode == 0
-    leader, term = cluster.wait("a leader", lambda: led(cluster))
+    cluster.wait("a leader", lambda: led(cluster))
     cluster.processes.start_replica(LOST)
-    cluster.wait(
-        "a refusal",
-        lambda: any(refused(cluster, name).get("non_members") for name in cluster.names if name != LOST),
-    )
-    assert led(cluster) == (leader, term)
+    cluster.wait("refusals under one leader", lambda: unmoved_by(cluster, LOST, refusals=10))
     cluster.wait(
         "its own word that it is not ready", lambda: cluster.on(LOST, "GET", "/readyz").status == 503
     )
     assert [item["name"] for item in cluster.ask("GET", "/v1/replicas").ok()["items"]] == ["r1", "r2"]
+
+
+def unmoved_by(cluster: Cluster, stranger: str, *, refusals: int) -> bool:
+    """Whether one leader kept its term while the stranger was refused that many times.
+
+    A busy machine may cost a leader its term at any time; a stranger that could would do it each time.
+    """
+
+    def knocks() -> int:
+        others = (name for name in cluster.names if name != stranger)
+        return sum(refused(cluster, name).get("non_members", 0) for name in others)
+
+    before, first = led(cluster), knocks()
+    cluster.wait("refusals", lambda: knocks() >= first + refusals)
+    return before is not None and led(cluster) == before
 
 
 def led(cluster: Cluster) -> tuple[str, int] | None:

@@ -42,7 +42,7 @@ def begin(machine, script):
     shell = [shutil.which(machine.shell[0]), *machine.shell[1:]]
     step = subprocess.Popen([*shell, str(file)], env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
-    while not (root / "asked").exists():
+    while not (root / "asked").exists() or not (root / "asked").read_text():
         assert time.monotonic() < deadline
         assert step.poll() is None
         time.sleep(0.01)
