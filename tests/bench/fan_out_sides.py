@@ -150,6 +150,10 @@ class Api(Hamgr):
         self._hang_up()
         super().__exit__(kind, error, trace)
 
+    def warm(self, command: str) -> Work:
+        self._hang_up()  # or the server does while others are measured
+        return super().warm(command)
+
     def _start_anew(self) -> None:
         self._hang_up()
         super()._start_anew()
