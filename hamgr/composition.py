@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import uvloop
 from backends.blobs import BlobStore
 from backends.ssh.settings import SSHSettings
 from backends.ssh.threaded import ThreadedSSHExecutor
-from hamgr import api, doctor, failpoints, tokens
+from hamgr import api, doctor, failpoints, interpreter, tokens
 from hamgr.admission import FileAdmission
 from hamgr.archives import ReplicaArchives
 from hamgr.autopilot.driver import Autopilot
@@ -86,6 +86,7 @@ def compose(settings: Config, tls: ApiTLS, path: Path) -> Parts:
         made.keeper.run,
         made.presence.run,
         made.upgrade.run,
+        partial(interpreter.collect_when_quiet, lambda: bool(made.replica.state.running)),
     ]
     duties += [one.run for one in (made.autopilot, made.backups) if one is not None]
     return Parts(

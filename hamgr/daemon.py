@@ -6,7 +6,6 @@ function, and a stop leaves what runs on nodes alone: another replica adopts it.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 import uvloop
 
 from backends.blobs import BlobError
-from hamgr import api, config, guard
+from hamgr import api, config, guard, interpreter
 from hamgr.commands import EXIT_CONFIGURATION, fail, main
 from hamgr.composition import compose
 from hamgr.config import HTTPS, Config, ConfigError
@@ -31,9 +30,6 @@ from hamgr.renewal import keep_renewed
 from hamgr.transport import ApiTLS
 
 log = logging.getLogger("hamgrd")
-
-SWITCH_INTERVAL_S = 0.0005
-"""How long one thread may keep the other from the interpreter: consensus must not wait for the API."""
 
 
 def _serving(
@@ -83,7 +79,7 @@ async def serve(settings: Config, path: Path) -> None:
 
         loop.add_signal_handler(signal.SIGHUP, reload)
         renewing = asyncio.create_task(keep_renewed(settings, reload))
-        gc.freeze()  # what is here now stays: full collections, which hold up both threads, pass it over
+        interpreter.settle()
         log.info("replica %s serves its API on %s", settings.name, settings.api)
         notify("READY=1")
         await stop.wait()
@@ -104,7 +100,7 @@ def run(path: Path) -> None:
     """Run the replica that the configuration describes, until SIGTERM; errors end the process."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    interpreter.set_up()
     if foreign := guard.complaint():
         fail(foreign, EXIT_CONFIGURATION)
     try:

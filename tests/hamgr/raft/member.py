@@ -14,6 +14,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from hamgr import interpreter
 from hamgr.raft.port import CannotStart, ConsensusError
 from hamgr.raft.replica import RaftReplica
 from hamgr.raft.settings import RaftSettings
@@ -21,8 +22,6 @@ from statemachine import codec
 from tests.hamgr.raft import kit
 
 PROGRAM = Path(__file__)
-SWITCH_INTERVAL_S = 0.0005
-"""As hamgrd has it."""
 
 
 class Lost(Exception):
@@ -184,7 +183,7 @@ async def _serve(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    interpreter.set_up()
     try:
         asyncio.run(_serve(sys.argv[1]))
     except CannotStart as error:
