@@ -11,10 +11,12 @@ from cli.inventories.hosts import FORMATS, Host, read, text_of
 from cli.inventories.table import addresses as listed
 from cli.lazy import LazyGroup
 from cli.options import Leaf, client, pairs, settings
-from cli.output import Column, note, show
+from cli.output import Column, grey, note, show
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+MDNS_ROOM_S = 15.0
+"""For what surrounds the listening: the answers' addresses, and another client's turn."""
 EXIT_CODE = "With --dry-run: exit 10 when something would be done."
 
 
@@ -133,6 +135,36 @@ def list_(file: str, port: int, user: str, **asked: Any) -> None:
 
 
 @discover.command(
+    "mdns",
+    cls=Leaf,
+    examples="""
+    hamgr discover mdns
+    hamgr discover mdns --seconds 10 --user ops --label site=x
+    hamgr discover mdns --dry-run               # who announces itself
+    """,
+)
+@click.option(
+    "--seconds", type=click.IntRange(1, 30), default=5, show_default=True, help="How long to listen."
+)
+@click.option("--user", default="root", show_default=True, help="SSH user.")
+@_options
+def mdns(seconds: int, user: str, **asked: Any) -> None:
+    """Probe what announces SSH (_ssh._tcp) by multicast DNS on the networks of the replica that is asked."""
+    grey(f"listening for {seconds} s ...")
+    room_s = seconds + MDNS_ROOM_S
+    asked_of = client(timeout_s=max(room_s, settings().timeout_s))
+    found = asked_of.call("GET", "/v1/neighbours", query={"seconds": seconds}, try_timeout_s=room_s).data
+    if not found["items"]:
+        raise CliError(
+            Exit.FAILED,
+            f"nobody announces SSH on the networks of replica {found['replica']}",
+            hint="listen for longer, ask another replica, or name a range: hamgr discover cidr",
+        )
+    places = [_bracketed(one["address"], one["port"]) for one in found["items"]]
+    jobs.end(_go(_body(places, 22, user, asked), asked))
+
+
+@discover.command(
     "import",
     cls=Leaf,
     examples="""
@@ -165,8 +197,11 @@ def import_(file: str, form: str | None, user: str, **asked: Any) -> None:
 
 
 def _place(host: Host) -> str:
-    bare = f"[{host.address}]" if ":" in host.address else host.address
-    return f"{bare}:{host.port}"
+    return _bracketed(host.address, host.port)
+
+
+def _bracketed(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _show(hosts: Sequence[Host], user: str) -> None:

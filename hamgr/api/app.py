@@ -1,5 +1,7 @@
 """The application: which path and method leads to which handler, and what surrounds them."""
 
+import asyncio
+
 from aiohttp import web
 
 from hamgr.api import jobtexts, peers, sse
@@ -17,6 +19,7 @@ from hamgr.api.routes import (
     jobs,
     joining,
     logs,
+    neighbours,
     nodes,
     plans,
     presence,
@@ -82,6 +85,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/logs:fetch", logs.fetch_logs),
     ("POST", "/v1/presence:probe", presence.probe),
     ("POST", "/v1/announce", announce.announce),
+    ("GET", "/v1/neighbours", neighbours.list_neighbours),
     ("GET", "/v1/jobs/{job}/why", why.job_why),
     ("GET", "/v1/nodes/{node}/why", why.node_why),
     ("GET", "/v1/schedules", schedules.list_schedules),
@@ -115,6 +119,7 @@ def build_app(context: ApiContext) -> web.Application:
     app[sse.STREAMS] = set()
     app[jobtexts.TEXTS] = jobtexts.JobTexts()
     app[joining.TRIES] = joining.Tries()
+    app[neighbours.BROWSING] = asyncio.Lock()
     for method, path, handler in ROUTES:
         app.router.add_route(method, path, handler)
     app.on_response_prepare.append(add_headers)
