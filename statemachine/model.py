@@ -365,7 +365,8 @@ class State:
         schedules: By name.
         join_tokens: By id, the oldest first.
         electorate: What operators wish of the replicas.
-        generation: How often the cluster began again from a backup or from survivors of a lost majority.
+        generation: Higher whenever the cluster began again from a backup or from survivors of a lost
+            majority; no two beginnings have the same (`cluster.generations`).
         upgrade: The last one of hamgr itself; None before the first.
     """
 

@@ -15,7 +15,7 @@ from cli.output import ago, clean, clock, show
 if TYPE_CHECKING:
     from cli.client import Client
 
-JOB = re.compile(r"(j-)?\d+\Z")
+JOB = re.compile(r"(j\d*-)?\d+\Z")
 NOUNS = {"job": "jobs", "jobs": "jobs", "node": "nodes", "nodes": "nodes"}
 
 

@@ -64,8 +64,8 @@ def found_anew(
         generations.TooManyGenerations: See there.
     """
     storage = storage or Storage()
-    begun = generations.begin(state, source=source, at=time.time(), actor=ACTOR)
     authority, replica = Authority.create(), ReplicaId(str(uuid.uuid4()))
+    begun = generations.begin(state, cluster=authority.cluster, source=source, at=time.time(), actor=ACTOR)
     issued = authority.issue_replica(name, replica)
     only = Configuration((Member(id=replica, name=name, raft=raft, api=api_url(api)),))
     try:

@@ -228,6 +228,7 @@ def test_why_tells_of_jobs_and_nodes_and_guesses_which_is_meant(ready: Cli, repl
         (("ghost",), 3, "no such node: ghost"),
         (("j-99",), 3, "no such job: j-99"),
         (("99",), 3, "no such job: j-99"),
+        (("j1730443-99",), 3, "no such job: j1730443-99"),
         (("job", "w1"), 3, "no such job: w1"),
         (("w1", "w2"), 2, "one job or one node"),
         ((), 2, "missing argument"),

@@ -132,7 +132,7 @@ def test_a_replica_that_is_given_up_keeps_nobody_from_beginning_again(log):
 def test_a_cluster_that_begins_again_upgrades_nobody_by_itself(log):
     log.begin()
     log.give("r2")
-    reborn = generations.begin(log.state, source="from a backup", at=9.0, actor="ada")
+    reborn = generations.begin(log.state, cluster="new", source="from a backup", at=9.0, actor="ada")
     assert reborn.upgrade.state is UpgradeState.STOPPED
     assert reborn.upgrade.at_work == ""
     assert reborn.upgrade.why.startswith("from a backup; ")
