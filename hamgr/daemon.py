@@ -47,7 +47,7 @@ def _serving(
 async def running(settings: Config, tls: ApiTLS, path: Path) -> AsyncIterator[RaftReplica]:
     """Run one replica for as long as the context is open."""
     parts = compose(settings, tls, path)
-    doors = [] if parts.vip is None else parts.vip.doors(credentials_of(settings))
+    doors = [] if parts.vip is None else parts.vip.doors(tls.server)
     await parts.replica.start()
     duties = [asyncio.create_task(duty()) for duty in parts.duties]
     try:

@@ -10,7 +10,6 @@ from typing import Any
 
 from hamgr.raft.port import Membership
 from hamgr.raft.replica import RaftReplica
-from hamgr.raft.wire.tls import Credentials
 from hamgr.vip import watchdog
 from hamgr.vip.handover import HandoverMembers
 from hamgr.vip.holder import Holder
@@ -45,16 +44,17 @@ class VIPService:
         finally:
             await asyncio.to_thread(self._holder.stop)
 
-    def doors(self, credentials: Credentials) -> list[tuple[socket.socket, ssl.SSLContext]]:
+    def doors(self, tls: ssl.SSLContext) -> list[tuple[socket.socket, ssl.SSLContext]]:
         """Return where the API is served on the addresses, bound before they are here (IP_FREEBIND).
+
+        Args:
+            tls: The API's own, so that a renewed certificate is shown here as soon as it is there.
 
         Raises:
             OSError: A port is in use.
         """
         if self._settings.port is None:
             return []
-        tls = credentials.server_context()
-        tls.verify_mode = ssl.CERT_OPTIONAL  # callers prove who they are by their token
         with contextlib.ExitStack() as stack:
             found = [
                 (stack.enter_context(_bound(address.ip, self._settings.port)), tls)

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import ssl
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +144,20 @@ def test_a_stop_lets_the_address_go_first(vips: VIPCluster) -> None:
     log = next(plan.log for plan in vips.cluster.layout.replicas if plan.name == old).read_text()
     assert "let go: this replica stops" in log
     moved(vips, old)
+
+
+def test_a_renewed_certificate_is_shown_at_the_address_without_a_restart(vips: VIPCluster) -> None:
+    vips.settle()
+    pki = vips.authority.parent
+    before = vips.cluster.wait("a certificate", vips.shown)
+    words = [f"--replica={plan.name}={plan.raft}" for plan in vips.cluster.layout.replicas]
+    tool(sys.executable, "-m", "hamgr.commands", "make-certificates", str(pki), *words, "--renew")
+    renewed = {ssl.PEM_cert_to_DER_cert((pki / f"{name}.crt").read_text()) for name in vips.cluster.names}
+    assert before not in renewed
+    for name in vips.cluster.names:
+        vips.cluster.processes.signal_replica(name, signal.SIGHUP)
+    vips.cluster.wait("a renewed certificate", lambda: vips.shown() in renewed)
+    assert all(vips.cluster.processes.ended(name) is None for name in vips.cluster.names)
 
 
 def test_a_watchdog_that_is_killed_is_replaced(vips: VIPCluster) -> None:

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -67,6 +68,19 @@ class VIPCluster:
 
     def view(self, replica: str) -> dict:
         return self.cluster.on(replica, "GET", "/v1/vip?consistency=stale").ok()
+
+    def shown(self) -> bytes:
+        """Return the certificate, in DER, that is shown at the address; none when nobody answers there."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        context.check_hostname = False
+        with (
+            contextlib.suppress(OSError),
+            in_network_namespace(self.namespace()),
+            socket.create_connection((self.ip, PORT), timeout=2) as plain,
+            context.wrap_socket(plain) as one,
+        ):
+            return one.getpeercert(binary_form=True) or b""
+        return b""
 
     def settle(self) -> str:
         """Wait until one replica leads and alone has the address; return its name."""
