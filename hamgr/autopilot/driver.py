@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from hamgr.autopilot import rules
-from hamgr.autopilot.record import Record
+from hamgr.autopilot.record import FELL, Record
 from hamgr.autopilot.rules import Action, Change, Pace, Seen, View
 from hamgr.clock import Clock
 from hamgr.jobs.proposer import Proposer
@@ -29,7 +29,7 @@ LOOKS_MIN = 8
 ANSWER_S = 2.0
 CHANGE_S = 5.0
 TELL_S = 5.0
-KINDS = {Action.PROMOTE: "promoted", Action.DEMOTE: "demoted", Action.LET_GO: "let-go"}
+KINDS = {Action.PROMOTE: "promoted", Action.DEMOTE: "demoted", Action.LET_GO: FELL}
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +117,10 @@ class Autopilot:
         if roll is None:
             self.view = None
             return
-        self._record.note(roll)
-        self._record.forget(roll.configuration.ids)
         state = self._replica.state
+        self._record.note(roll)
+        self._record.recall(roll, state.events, self._now())
+        self._record.forget(roll.configuration.ids)
         upgraded = "" if state.upgrade is None else state.upgrade.at_work
         view = view_of(
             roll, self._record, state.electorate, pace=self._pace, now=self._now(), upgraded=upgraded

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from hamgr.autopilot.driver import Autopilot
+from hamgr.autopilot.record import FALLS_KEPT_S
 from hamgr.autopilot.rules import Pace
 from hamgr.raft.port import Leadership, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
 from hamgr.raft.shrinking import RollCall
 from statemachine.electorate import Electorate, ReplicaWish
+from statemachine.model import Event
 
 IDS = {name: ReplicaId(f"00000000-0000-4000-8000-00000000000{i}") for i, name in enumerate("abcd")}
 MEMBERS = {name: Member(id=IDS[name], name=name, raft=f"127.0.0.1:700{i}") for i, name in enumerate("abcd")}
@@ -47,7 +49,7 @@ class Rig:
         self.refusal: Exception | None = None
         self.deaf = False
         self.leadership = Leadership(term=1, leader="a", leads=True)
-        self.state = SimpleNamespace(electorate=Electorate(), upgrade=None)
+        self.state = SimpleNamespace(electorate=Electorate(), upgrade=None, events=())
         self.pilot = Autopilot(
             pace=Pace(),
             replica=self,
@@ -144,6 +146,60 @@ async def test_a_new_term_begins_without_a_memory_of_who_was_well(rig: Rig) -> N
     rig.roll = dataclasses.replace(rig.roll, at=111.0, term=2)
     await rig.pilot.look()
     assert rig.done == []
+
+
+def fall(name: str, at: float, index: int, kind: str = "replica.let-go") -> Event:
+    return Event(index=index, part=0, at=at, kind=kind, subject=name, message="silent")
+
+
+async def test_a_new_leader_lets_a_standby_wait_for_falls_that_former_leaders_told_of(rig: Rig) -> None:
+    rig.state.events = tuple(fall("c", 900.0 + n, n) for n in range(3))
+    rig.roll = roll_of(voters="ab", learners="c", at=5.0)
+    await rig.pilot.look()
+    rig.roll = dataclasses.replace(rig.roll, at=44.0)
+    await rig.pilot.look()
+    assert rig.done == []
+    rig.roll = dataclasses.replace(rig.roll, at=45.5)
+    await rig.pilot.look()
+    assert rig.done == [("promote", IDS["c"])]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [fall("c", 1000.0 - FALLS_KEPT_S - 1 - n, n) for n in range(3)],
+        [fall("b", 900.0, n) for n in range(3)],
+        [fall("z", 900.0, n) for n in range(3)],
+        [fall("c", 900.0, n, kind="replica.demoted") for n in range(3)],
+    ],
+    ids=["long ago", "another's", "nobody's", "no falls"],
+)
+async def test_only_its_own_late_falls_let_a_standby_wait(rig: Rig, events: list[Event]) -> None:
+    rig.state.events = tuple(events)
+    rig.roll = roll_of(voters="ab", learners="c")
+    await rig.pilot.look()
+    rig.roll = dataclasses.replace(rig.roll, at=110.5)
+    await rig.pilot.look()
+    assert rig.done == [("promote", IDS["c"])]
+
+
+async def test_falls_of_our_own_former_terms_count_once(rig: Rig) -> None:
+    rig.roll = roll_of(alive="ab")
+    await rig.pilot.look()
+    rig.state.events = (fall("c", 1000.0, 1),)
+    for term in (2, 3):
+        rig.roll = dataclasses.replace(roll_of(voters="ab", learners="c"), at=101.0, term=term)
+        await rig.pilot.look()
+    assert {one.name: one.falls for one in rig.pilot.view.replicas} == {"a": 0, "b": 0, "c": 1}
+
+
+async def test_nothing_is_recalled_before_a_new_leader_has_all_of_the_log(rig: Rig) -> None:
+    rig.roll = dataclasses.replace(roll_of(voters="ab", learners="c"), settled=False)
+    await rig.pilot.look()
+    rig.state.events = (fall("c", 990.0, 1),)
+    rig.roll = dataclasses.replace(rig.roll, settled=True)
+    await rig.pilot.look()
+    assert [one.falls for one in rig.pilot.view.replicas if one.name == "c"] == [1]
 
 
 @pytest.mark.parametrize("refusal", [ChangeRefused("no"), NotCommitted("no"), OutcomeUnknown("no")])
