@@ -1,9 +1,10 @@
 """What a job would do, for people: nodes that would change alike are told together, what stays is folded."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cli import jobs
+from cli import jobs, stream
 from cli.commands.node import path
 from cli.exits import Exit
 from cli.output import ago, clean, grey, note, short, show, styled
@@ -12,8 +13,8 @@ from cli.progress import conclude, watch
 if TYPE_CHECKING:
     from cli.client import Client
 
-TRY_TIMEOUT_S = 75.0
-"""A server looks at nodes for 45 s at most before it answers."""
+TOLD_EVERY_S = 5.0
+"""A plan of many nodes, or of silent ones, takes minutes."""
 HASH_CHARS = 12
 DIFF_LINES_MAX = 80
 GLYPHS = {"would-change": ("~", "yellow"), "unknown": ("?", "magenta"), "unchanged": ("=", "white")}
@@ -24,9 +25,25 @@ Plan = dict[str, Any]
 
 def look(client: "Client", body: Mapping[str, Any], *, keep: bool) -> Plan:
     """Have the nodes looked at, and return what the job would do; with `keep` it can be begun by its hash."""
+    return _looked(client, "/v1/plans", {} if keep else {"dry_run": "1"}, body)
+
+
+def look_again(client: "Client", plan: str) -> Plan:
+    """Have the nodes of a plan that is kept looked at, and return what it would change now."""
+    return _looked(client, path("plans", plan), {"look": "1"}, None)
+
+
+def _looked(client: "Client", target: str, query: dict[str, str], body: Mapping[str, Any] | None) -> Plan:
+    """Return the plan at the end of a stream; a server that is lost meanwhile only costs another look."""
     grey("looking at the nodes ...")
-    query = {} if keep else {"dry_run": True}
-    found: Plan = client.call("POST", "/v1/plans", body=body, query=query, try_timeout_s=TRY_TIMEOUT_S).data
+    told_s = time.monotonic()
+    found: Plan = {}
+    for message in stream.follow(client, target, query, body=None if body is None else dict(body)):
+        if message.kind == "plan":
+            found = message.data
+        elif message.kind == "looked" and time.monotonic() - told_s >= TOLD_EVERY_S:
+            told_s = time.monotonic()
+            grey(f"looked at {message.data['looked']} of {message.data['nodes']} nodes")
     return found
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from cli.client import ROUND_PAUSE_S, Client, reason_of
+from cli.client import ANSWER_BYTES_MAX, ROUND_PAUSE_S, Client, reason_of
 from cli.exits import ApiError, CliError, Exit
 from cli.settings import TRY_TIMEOUT_S
 
 SILENCE_S = 40.0
-LINE_BYTES_MAX = 1024 * 1024
+LINE_BYTES_MAX = ANSWER_BYTES_MAX
+"""A plan of many nodes comes in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,18 @@ class Message:
     data: Any
 
 
-def follow(client: Client, path: str, query: dict[str, str], *, last_id: str = "") -> Iterator[Message]:
+def follow(
+    client: Client,
+    path: str,
+    query: dict[str, str],
+    *,
+    last_id: str = "",
+    body: dict[str, Any] | None = None,
+) -> Iterator[Message]:
     """Yield a stream's events, from one server after the other, until it ends with `end` or `problem`.
+
+    Args:
+        body: Sent to each server, where it is one that changes nothing when it is sent again.
 
     Raises:
         ApiError: A server refused the stream.
@@ -40,8 +51,10 @@ def follow(client: Client, path: str, query: dict[str, str], *, last_id: str = "
     deadline = time.monotonic() + client.timeout_s
     while True:
         for server in client.candidates():
+            begun = False
             try:
-                for message in _read(client, server, path, query, last_id):
+                for message in _read(client, server, path, query, last_id, body=body):
+                    begun = True
                     deadline = time.monotonic() + client.timeout_s
                     last_id = message.id or last_id
                     if message.kind == "bookmark":
@@ -51,7 +64,7 @@ def follow(client: Client, path: str, query: dict[str, str], *, last_id: str = "
                         return
                 why = CliError(Exit.UNREACHABLE, "the stream was cut")
             except ApiError as error:
-                if not error.retryable:
+                if not error.retryable or (begun and body is not None):  # else for as long as it is so
                     raise
                 why = error
             except (OSError, http.client.HTTPException) as error:
@@ -114,12 +127,13 @@ def _read(
     headers = {"Authorization": f"Bearer {client.token}", "Accept": "text/event-stream"}
     if last_id:
         headers["Last-Event-ID"] = last_id
+    target = f"{path}?{urlencode(query)}" if query else path
     try:
         if body is None:
-            connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=headers)
+            connection.request("GET", target, headers=headers)
         else:
-            headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
-            connection.request("POST", path, body=json.dumps(body).encode(), headers=headers)
+            headers |= {"Content-Type": "application/json", **({"Idempotency-Key": key} if key else {})}
+            connection.request("POST", target, body=json.dumps(body).encode(), headers=headers)
         response = connection.getresponse()
         client.learn(server, {key.lower(): value for key, value in response.getheaders()})
         if response.status != 200:

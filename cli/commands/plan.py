@@ -10,7 +10,7 @@ from cli.commands.node import path
 from cli.exits import CliError, Exit
 from cli.lazy import LazyGroup
 from cli.options import Leaf, client, confirm, settings, yes_option
-from cli.output import Column, ago, grey, note, show
+from cli.output import Column, ago, note, show
 
 LAZY = {
     "commission": ("cli.commands.plan_work:commission", "What commissioning nodes would change."),
@@ -58,7 +58,7 @@ plan_name = click.argument("name", metavar="PLAN", shell_complete=names.plans)
 def show_plan(name: str, *, exit_code: bool) -> None:
     """Look at the nodes of a plan again, and show what it would change now."""
     fmt = settings().output
-    found = _look(name)
+    found = planning.look_again(client(), name)
     lines = planning.about(found)
     if "looks" in found:
         lines += ["", planning.text(found)]
@@ -85,7 +85,7 @@ def approve_plan(name: str, *, yes: bool) -> None:
     Looks at its nodes and shows what it would change before it asks, unless --yes is given.
     """
     asked = client()
-    found = asked.get(path("plans", name)) if yes else _look(name)
+    found = asked.get(path("plans", name)) if yes else planning.look_again(asked, name)
     if not yes:
         for line in planning.about(found):
             note(line)
@@ -127,13 +127,3 @@ def apply(name: str, reason: str, *, dry_run: bool, detach: bool) -> None:
         show(fmt, made, names=[name], text="it could be begun now")
         jobs.end(Exit.OK)
     jobs.end(planning.begin(asked, name, fmt, reason=reason, detach=detach))
-
-
-def _look(name: str) -> planning.Plan:
-    grey("looking at the nodes ...")
-    timeout_s = planning.TRY_TIMEOUT_S
-    asked = client(timeout_s=max(timeout_s, settings().timeout_s))
-    found: planning.Plan = asked.call(
-        "GET", path("plans", name), query={"look": True}, try_timeout_s=timeout_s
-    ).data
-    return found

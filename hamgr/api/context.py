@@ -84,7 +84,9 @@ class Blobs(Protocol):
 class Looks(Protocol):
     """Looks at the nodes of a job that has not begun; see `jobs.lookout`."""
 
-    async def look(self, state: State, job: Job, *, timeout_s: float) -> list[NodeSeen]: ...
+    async def look(
+        self, state: State, job: Job, *, timeout_s: float, looked: Callable[[], None]
+    ) -> list[NodeSeen]: ...
 
 
 class JobLogs(Protocol):
@@ -168,6 +170,8 @@ class Limits:
     """A replica whose state may be older is not ready: it would hold readers up, or tell old news."""
     look_timeout_s: float = 45.0
     """How long a plan may look at its nodes; those that are left then are told."""
+    look_node_s: float = 0.4
+    """What is added for each node where the caller is told how far it is; a silent one takes 20 s of 64."""
     contact_age_s_max: float = 0.5
     """A leader is healthy as long as its majority was heard of so lately."""
     wait_s_max: float = 30.0

@@ -11,7 +11,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -72,12 +72,15 @@ class Lookout:
         self._previews = previews
         self._places = asyncio.Semaphore(NODES_AT_ONCE)
 
-    async def look(self, state: State, job: Job, *, timeout_s: float) -> list[NodeSeen]:
+    async def look(
+        self, state: State, job: Job, *, timeout_s: float, looked: Callable[[], None] = lambda: None
+    ) -> list[NodeSeen]:
         """Return what `job` would do, node by node in its order.
 
         Args:
             state: As it would be with the job, which has not begun.
             timeout_s: Nodes that were not looked at by then are told as such.
+            looked: Called after each node.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         budget = _Budget(left=DIFFS_BYTES_MAX)
@@ -85,6 +88,7 @@ class Lookout:
         async def one(name: NodeName) -> NodeSeen:
             async with self._places:
                 seen = await self._node(state, job, state.nodes[name], deadline)
+            looked()
             return replace(seen, steps=tuple(budget.keep(step) for step in seen.steps))
 
         async with asyncio.TaskGroup() as group:

@@ -184,3 +184,27 @@ def test_diffs_have_colours_on_a_terminal_and_nowhere_else(live: Cli, seen: rig.
         os.close(ours)
         assert b"would change" in text
         assert (b"\x1b[32m+\thello" in text) is coloured
+
+
+def test_a_replica_that_is_lost_while_it_looks_costs_another_look_elsewhere(
+    live: Cli, seen: rig.FakeLookout, replicas: Replicas
+) -> None:
+    def lost() -> None:
+        raise ConnectionError("the machine is gone")
+
+    replicas.start("r2")
+    seen.meanwhile = lost
+    live.env["HAMGR_ADDR"] = ",".join(replicas.servers[name].url for name in ("r1", "r2"))
+    ran = live(*PLAN)
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[-1] == "3 nodes would change, 0 unchanged"
+    assert (len(seen.timeouts_s), len(replicas.servers["r2"].lookout.timeouts_s)) == (0, 1)
+    assert len(replicas.cluster.state.plans) == 1
+
+
+def test_a_plan_of_megabytes_is_read_whole(live: Cli, seen: rig.FakeLookout) -> None:
+    diff = "--- a\n+++ b\n" + "+0123456789abcdef\n" * 150_000
+    seen.sees = {"*": (Verdict.WOULD_CHANGE, diff)}
+    ran = live(*PLAN, "-o", "json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["diffs"] == {"1": diff}

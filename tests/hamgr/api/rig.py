@@ -189,10 +189,26 @@ class FakeLookout:
         self.sees: dict[str, tuple[Verdict, str]] = {}
         self.errors: dict[str, str] = {}
         self.meanwhile: Callable[[], None] = lambda: None
+        self.timeouts_s: list[float] = []
+        self.hold: asyncio.Event | None = None
+        self.cancelled = asyncio.Event()
 
-    async def look(self, state: State, job: Job, *, timeout_s: float) -> list[NodeSeen]:
+    async def look(
+        self, state: State, job: Job, *, timeout_s: float, looked: Callable[[], None]
+    ) -> list[NodeSeen]:
         self.meanwhile()
-        return [self._node(state, job, name) for name in job.tasks]
+        self.timeouts_s.append(timeout_s)
+        seen = []
+        try:
+            for name in job.tasks:
+                seen.append(self._node(state, job, name))
+                looked()
+                if self.hold is not None:
+                    await self.hold.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return seen
 
     def _node(self, state: State, job: Job, name: NodeName) -> NodeSeen:
         verdict, diff = self.sees.get(name) or self.sees.get("*") or (Verdict.WOULD_CHANGE, "")

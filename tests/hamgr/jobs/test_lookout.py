@@ -63,11 +63,15 @@ class Scene:
         self.fleet = fleet
 
     async def look(self, previews: Previews, *, timeout_s: float = 30.0, **job: Any) -> list[NodeSeen]:
+        self.looked = 0
         made = self.fleet.clone().submit(JobKind.COMMISSION, *self.machines, role="web", **job)
         other = self.fleet.clone()
         other.submit(JobKind.COMMISSION, *self.machines, role="web", **job)
         found = Lookout(executor=self.memory, previews=previews)
-        return await found.look(other.state, other.job(made), timeout_s=timeout_s)
+        return await found.look(other.state, other.job(made), timeout_s=timeout_s, looked=self._one_more)
+
+    def _one_more(self) -> None:
+        self.looked += 1
 
 
 def told(seen: NodeSeen) -> list[tuple[str, str, str]]:
@@ -107,6 +111,7 @@ async def test_a_node_that_cannot_be_looked_at_is_told_and_the_others_are_looked
         ["it was not looked at", ""],
     )
     assert (two.error, two.verdict) == ("", Verdict.WOULD_CHANGE)
+    assert scene.looked == 2, "those that cannot be looked at are counted, too"
 
 
 async def test_a_node_that_is_known_to_be_unreachable_is_not_dialled() -> None:
