@@ -88,7 +88,8 @@ def compose(settings: Config, tls: ApiTLS, path: Path) -> Parts:
         made.upgrade.run,
         partial(interpreter.collect_when_quiet, lambda: bool(made.replica.state.running)),
     ]
-    duties += [one.run for one in (made.autopilot, made.backups) if one is not None]
+    herald = None if made.vip is None else made.vip.herald(made.tell)
+    duties += [one.run for one in (made.autopilot, made.backups, herald) if one is not None]
     return Parts(
         replica=made.replica, executor=made.executor, vip=made.vip, context=made.context(), duties=duties
     )
@@ -233,9 +234,9 @@ class _Composition:
             fetch=self.archives.fetch,
             stored=self._blobs.get,
         )
-        return BackupService(self.settings.backup, sources, tell=self._tell)
+        return BackupService(self.settings.backup, sources, tell=self.tell)
 
-    async def _tell(self, kind: str, message: str) -> None:
+    async def tell(self, kind: str, message: str) -> None:
         """Make an event of this replica."""
         proposer = self.tools.proposer
         await proposer.settle(

@@ -4,5 +4,6 @@
 once. `packets` makes the frames that neighbours are told and asked with, `ether` sends and hears them.
 `watchdog` is a process of its own that alone touches the interface, and takes the address away when nobody
 renews its lease; `leash` is the daemon's end of it. `addresses` speaks netlink, `holder` ties all together
-on one thread, and `handover` lets the address go before leadership does.
+on one thread, and `handover` lets the address go before leadership does. `herald` makes events of what the
+holder notes as `moves`.
 """

@@ -20,6 +20,7 @@ from hamgr.vip.addresses import CannotHold
 from hamgr.vip.ether import Ether
 from hamgr.vip.lease import Conflict, Step, Tenure
 from hamgr.vip.leash import Leash, WatchdogGone
+from hamgr.vip.moves import Move
 from hamgr.vip.packets import IP, Claim
 from hamgr.vip.settings import VIPSection
 
@@ -70,6 +71,8 @@ class Holder:
         self.leash = Leash()
         self.tenure = Tenure(election_s_min=election_s_min)
         self.since: float | None = None
+        self.move: Move | None = None
+        self._taken_in: int | None = None
         self._contact, self._replicas = contact, replicas
         self._ips = tuple(address.ip for address in settings.interfaces)
         self._ether: Ether | None = None
@@ -177,7 +180,9 @@ class Holder:
         if step is Step.NOTHING:
             self._shut()
         elif step is Step.DROP:
-            self._drop("this replica no longer leads" if contact is None else "no majority was heard of")
+            paused = now < self._paused_until
+            why = "leadership is handed over" if paused else "this replica no longer leads"
+            self._drop(why if contact is None else "no majority was heard of")
         elif contact is not None:
             self._act(step, now, contact)
 
@@ -222,6 +227,11 @@ class Holder:
         self._taken_at, self._announced, self._announce_at = now, 0, now
         self._contested_until = now + CONTEST_S if self.tenure.conflict else float("-inf")
         self._tell(f"the address is here: {', '.join(self.settings.addresses)} on {found.name}")
+        why = "leadership was handed over to it" if contact.handed_over else "it was elected"
+        if contact.term == self._taken_in and self.move is not None:
+            why = f"it had let it go, since {self.move.why}"
+        self._taken_in = contact.term
+        self._moved(why, held=True)
 
     def _announce(self, now: float, ether: Ether) -> None:
         ether.announce()
@@ -261,7 +271,12 @@ class Holder:
             self.since = None
             self._free.notify_all()
         self._tell(f"the address is let go: {why}")
+        self._moved(why, held=False)
         self._shut()
+
+    def _moved(self, why: str, *, held: bool) -> None:
+        number = 1 if self.move is None else self.move.number + 1
+        self.move = Move(number=number, at=time.monotonic(), held=held, why=why)
 
     def _failed(self, why: str) -> None:
         """Note an error; the watchdog, or the kernel when it is gone, has removed the address."""

@@ -5,13 +5,14 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from hamgr.raft.port import Membership
 from hamgr.raft.replica import RaftReplica
 from hamgr.vip import watchdog
 from hamgr.vip.handover import HandoverMembers
+from hamgr.vip.herald import Herald
 from hamgr.vip.holder import Holder
 from hamgr.vip.packets import IP
 from hamgr.vip.settings import VIPSection
@@ -43,6 +44,11 @@ class VIPService:
             yield
         finally:
             await asyncio.to_thread(self._holder.stop)
+
+    def herald(self, tell: Callable[[str, str], Awaitable[object]]) -> Herald:
+        """Return who tells watchers of moves; `tell` makes an event of a kind and a message."""
+        what = f"{', '.join(self._settings.addresses)} on {self._settings.interface}"
+        return Herald(self._holder, self._replica, what=what, tell=tell)
 
     def doors(self, tls: ssl.SSLContext) -> list[tuple[socket.socket, ssl.SSLContext]]:
         """Return where the API is served on the addresses, bound before they are here (IP_FREEBIND).

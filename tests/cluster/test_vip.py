@@ -55,6 +55,13 @@ def gone(vips: VIPCluster, replica: str) -> None:
     )
 
 
+def takings(vips: VIPCluster, since: str) -> list[str]:
+    """Return what watchers were told of who took the addresses."""
+    page = vips.cluster.ask("GET", f"/v1/events?follow=0&since={since}")
+    found = page.ok()["items"] if page.status == 200 else []
+    return [one["message"] for one in found if one["kind"] == "replica.vip-taken"]
+
+
 def watchdog(vips: VIPCluster, replica: str) -> int:
     return int(vips.view(replica)["watchdog"]["pid"])
 
@@ -76,11 +83,14 @@ def test_the_leader_alone_has_the_addresses_and_answers_there(vips: VIPCluster) 
 def test_a_planned_move_takes_the_address_along(vips: VIPCluster) -> None:
     old = vips.settle()
     heir = next(name for name in vips.cluster.names if name != old)
+    since = vips.cluster.ask("GET", "/v1/events?follow=0&since=now").ok()["next"]
     with Caller(vips, vips.ip) as caller:
         vips.cluster.wait("an answer", lambda: caller.answers)
         vips.cluster.on(old, "POST", f"/v1/replicas/{heir}:lead")
         assert answered_by(vips, caller, other_than=old) == moved(vips, old)
     gone(vips, old)
+    told = vips.cluster.wait("an event", lambda: takings(vips, since))
+    assert any(f"{vips.ip}/24" in message and vips.ipv6 in message for message in told)
 
 
 def test_a_killed_daemon_leaves_no_address_and_no_watchdog_behind(vips: VIPCluster) -> None:
