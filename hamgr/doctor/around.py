@@ -79,11 +79,11 @@ def _one(settings: Config, other: Other) -> Iterator[Finding]:
     ours, theirs = version("hamgr"), said.get("version")
     if theirs != ours:
         yield warn(other.name, f"it runs hamgr {theirs}, and this one {ours}", "finish the upgrade")
-    elif abs(seconds) > CLOCK_WARN_S:
+    if abs(seconds) > CLOCK_WARN_S:
         way_out = "see whether both hosts keep time: timedatectl"
         tell = fail if abs(seconds) > CLOCK_FAIL_S else warn
         yield tell(other.name, f"its clock is {seconds:+.0f} s from this one's", way_out)
-    else:
+    elif theirs == ours:
         yield ok(other.name, f"{other.raft} and {other.api} are reached; its clock and version fit")
 
 
