@@ -7,7 +7,7 @@ what it publishes.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -57,9 +57,9 @@ class Engine:
             if not self._call(self._serve):
                 self._asked = False
 
-    def submit(self, proposal: Proposal) -> None:
-        """Hand a proposal to whoever leads; it appears in `refusals` if that is known to have failed."""
-        self.ask(partial(self._submit, proposal))
+    def submit(self, proposals: Sequence[Proposal]) -> None:
+        """Hand proposals to whoever leads; one appears in `refusals` if that is known to have failed."""
+        self.ask(partial(self._submit, proposals))
 
     def confirm(self, number: int) -> None:
         """Begin a linearizable read; its number appears in `reads`, or never."""
@@ -115,8 +115,9 @@ class Engine:
         self._asked = False
         self.consensus.serve()
 
-    def _submit(self, proposal: Proposal, core: Core) -> None:
-        core.submit(proposal.entry, partial(self._submitted, proposal, core.term))
+    def _submit(self, proposals: Sequence[Proposal], core: Core) -> None:
+        for proposal in proposals:
+            core.submit(proposal.entry, partial(self._submitted, proposal, core.term))
 
     def _submitted(self, proposal: Proposal, term: int, taken: bool) -> None:
         if taken:

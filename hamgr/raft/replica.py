@@ -53,6 +53,7 @@ class RaftReplica:
         self._on_failure = on_failure
         self._changes = Changes()
         self._proposals = Proposals()
+        self._gathered: list[Proposal] = []
         self._engine = Engine(settings, watched=self._proposals, on_news=self._on_news)
         self._consensus = self._engine.consensus
         self._reads = SharedReads(self._engine.confirm, again_s=READ_AGAIN_S)
@@ -200,7 +201,13 @@ class RaftReplica:
         proposal.submissions += 1
         proposal.due_at = now + proposal.pause_s
         proposal.pause_s = min(proposal.pause_s * 2, self._settings.resend_s_max)
-        self._engine.submit(proposal)
+        if not self._gathered:  # what else comes in this turn of the loop goes with it: one wake-up for all
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        self._gathered.append(proposal)
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._engine.submit(gathered)
 
     def _watch_for_leader(self) -> None:
         """See that those who wait without a leader do not wait for long."""
