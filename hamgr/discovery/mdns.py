@@ -3,7 +3,8 @@
 1. What is heard is only where to look: anybody may say anything (RFC 6762, section 21). Who a machine is,
    discovery asks it, by its host key.
 2. Bounded: a browse ends after the seconds that were asked for, and what comes after `FOUND_MAX` services is
-   not asked about.
+   dropped. Who announces itself says its address, too; at most `ASKED_MAX` who did not are asked for it, so
+   that a flood of names makes no flood of questions.
 3. python-zeroconf is an optional extra (`pip install 'hamgr[mdns]'`); only this file imports it.
 """
 
@@ -17,6 +18,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 SSH = "_ssh._tcp.local."
 FOUND_MAX = 1_000
+ASKED_MAX = 100
 ANSWER_TIMEOUT_S = 3.0
 """For the address of a service whose name was heard."""
 
@@ -56,8 +58,9 @@ async def browse(seconds: float, *, interfaces: Sequence[str] = ()) -> list[Neig
         await asyncio.sleep(seconds)
         await browser.async_cancel()
         infos = [AsyncServiceInfo(SSH, name) for name in heard]
+        silent = [info for info in infos if not info.load_from_cache(network.zeroconf)]
         timeout_ms = ANSWER_TIMEOUT_S * 1e3
-        await asyncio.gather(*(info.async_request(network.zeroconf, timeout_ms) for info in infos))
+        await asyncio.gather(*(one.async_request(network.zeroconf, timeout_ms) for one in silent[:ASKED_MAX]))
         return neighbours_of(infos)
     finally:
         await network.async_close()
@@ -88,7 +91,16 @@ def neighbours_of(infos: Sequence[AsyncServiceInfo]) -> list[Neighbour]:
 
 
 def _dialable(texts: Sequence[str]) -> str:
-    """Return the address that any replica can dial, IPv4 first; empty when there is none."""
+    """Return the address that any replica can dial, IPv4 first; empty when there is none.
+
+    A loopback address would be another machine on each replica.
+    """
     addresses = [ipaddress.ip_address(text) for text in texts if "%" not in text]
-    good = [one for one in addresses if not (one.is_link_local or one.is_multicast or one.is_unspecified)]
+    good = [
+        one
+        for one in addresses
+        if not (
+            one.is_loopback or one.is_link_local or one.is_multicast or one.is_unspecified or one.is_reserved
+        )
+    ]
     return min(good, key=lambda one: (one.version, one.packed)).compressed if good else ""

@@ -5,7 +5,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
 
-from zeroconf import IPVersion
+from zeroconf import DNSOutgoing, DNSPointer, IPVersion, Zeroconf, const
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from hamgr.discovery import mdns
@@ -71,6 +71,10 @@ def test_what_names_no_such_address_or_no_port_is_left_out():
             service("c", ["224.0.0.251"]),
             service("d", ["0.0.0.0"]),
             service("e", []),
+            service("g", ["127.0.0.1"]),
+            service("h", ["::1"]),
+            service("i", ["::ffff:127.0.0.1"]),
+            service("j", ["255.255.255.255"]),
             service("f", ["192.0.2.7"], port=0),
         ]
     )
@@ -86,3 +90,39 @@ async def test_a_flood_of_names_is_cut_off(monkeypatch):
     machines = [service(f"hamgr-test-{n}", [f"192.0.2.{n}"]) for n in range(1, 6)]
     async with announced(*machines):
         assert len(await mdns.browse(1, interfaces=[HERE])) <= 2
+
+
+async def test_forged_names_without_addresses_are_not_all_asked_for(monkeypatch):
+    asked: list[str] = []
+
+    class Counting(AsyncServiceInfo):
+        async def async_request(self, zc: Zeroconf, timeout: float, *_more: object) -> bool:
+            asked.append(self.name)
+            return False
+
+    monkeypatch.setattr(mdns, "AsyncServiceInfo", Counting)
+    monkeypatch.setattr(mdns, "ASKED_MAX", 7)
+    forger = AsyncZeroconf(interfaces=[HERE], ip_version=IPVersion.V4Only)
+    try:
+        for seconds in (1, 3, 9, 27):
+            asked.clear()
+            browse = asyncio.create_task(mdns.browse(seconds, interfaces=[HERE]))
+            while not browse.done():
+                forger.zeroconf.async_send(forged(300))
+                await asyncio.wait([browse], timeout=0.1)
+            found = await browse
+            if len(asked) >= 7:
+                break
+    finally:
+        await forger.async_close()
+    assert len(asked) == 7
+    assert not [one for one in found if one.name.startswith("hamgr-forged-")]
+
+
+def forged(count: int) -> DNSOutgoing:
+    """Return answers that nobody asked for: names, and nothing about them."""
+    said = DNSOutgoing(const._FLAGS_QR_RESPONSE | const._FLAGS_AA)
+    for number in range(count):
+        name = f"hamgr-forged-{number}.{mdns.SSH}"
+        said.add_answer_at_time(DNSPointer(mdns.SSH, const._TYPE_PTR, const._CLASS_IN, 120, name), 0)
+    return said
