@@ -1,12 +1,16 @@
-"""Strategies on real OpenSSH hosts: failure domains, shares of the nodes, change windows."""
+"""Strategies on real OpenSSH hosts: domains, shares of the nodes, windows, canaries, failures allowed."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from tests.cluster.bundle import RESTS, write_bundle
 from tests.cluster.conftest import NODES, Fleet
 from tests.cluster.steer import (
+    CAREFUL,
     PATIENCE_S,
+    REFUSES,
     begun,
     done,
     ends,
@@ -53,3 +57,37 @@ def test_nothing_begins_while_the_window_is_shut_and_a_cancel_gives_the_nodes_ba
     ends(shared, job, "cancelled")
     bundles = [shared.cluster.node(node)["bundle"] for node in NODES]
     assert bundles == [shared.first, shared.first, shared.second]
+
+
+def test_a_canary_that_stays_healthy_lets_the_others_begin_without_an_operator(shared: Fleet) -> None:
+    in_service(shared)
+    strategy = {"canary": 1, "promotion": "automatic", "min_healthy": "2s"}
+    canary, *others = succeeds(shared, upgrade(shared, max_parallel=2, rollout=strategy))["tasks"]
+    assert canary["ended_at"] - canary["started_at"] >= 2
+    assert all(one["started_at"] >= canary["ended_at"] for one in others)
+    nothing_twice(shared)
+
+
+def test_a_failure_that_is_allowed_stops_nothing_and_one_more_pauses_the_job(
+    shared: Fleet, tmp_path: Path
+) -> None:
+    careful = shared.cluster.push(
+        write_bundle(tmp_path / "careful", version="7.0", extra=CAREFUL, more=RESTS)
+    )
+    in_service(shared)
+    for node in ("n1", "n2"):
+        shared.lab.run(node, "touch", REFUSES, check=True)
+    try:
+        job = upgrade(shared, bundle=careful, max_failed=1, rollout={"on_failure": "pause"})
+        shared.cluster.wait(
+            "the job to be held", lambda: shared.cluster.job(job)["holds"], timeout_s=PATIENCE_S
+        )
+    finally:
+        for node in ("n1", "n2"):
+            shared.lab.run(node, "rm", "-f", REFUSES)
+    states = [task(shared, job, node)["state"] for node in NODES]
+    assert states == ["failed", "failed", "queued"]
+    assert done(shared, job, "n3") == []
+    steer(shared, job, "resume")
+    ends(shared, job, "partly")
+    assert shared.cluster.node("n3")["bundle"] == careful
