@@ -50,10 +50,13 @@ class Fleet:
 
     def replica(self, name: str, *, digest: bool = False) -> dict[str, Any] | None:
         """Return what one replica knows of itself; None when it does not answer."""
+        return self._on(name, "/v1/replica", digest=digest)
+
+    def _on(self, name: str, path: str, **query: Any) -> dict[str, Any] | None:
         url = next(plan.url for plan in self._layout.replicas if plan.name == name)
         client = Client(servers=(url,), token=self._layout.token, timeout_s=0.0)
         try:
-            found: dict[str, Any] = client.get("/v1/replica", digest=digest)
+            found: dict[str, Any] = client.get(path, **query)
         except CliError:
             return None
         else:
@@ -68,6 +71,12 @@ class Fleet:
     def job(self, job: str) -> dict[str, Any]:
         found: dict[str, Any] = self._client.get(f"/v1/jobs/{job}")
         return found
+
+    def job_without(self, leader: str, job: str) -> dict[str, Any] | None:
+        """Return the job as the first other replica that answers has it."""
+        others = (plan.name for plan in self._layout.replicas if plan.name != leader)
+        seen = (self._on(name, f"/v1/jobs/{job}", consistency="stale") for name in others)
+        return next((found for found in seen if found), None)
 
     def nodes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._client.get("/v1/nodes", limit=1000)["items"]

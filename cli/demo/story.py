@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,6 +58,7 @@ class Story:
         self._count = nodes
         self._nodes: list[PracticeNode] = []
         self._jobs: list[str] = []
+        self._held_at = 0.0
         self.figures = Figures(replicas=len(layout.replicas), nodes=nodes)
 
     def play(self) -> Figures:
@@ -134,11 +136,9 @@ class Story:
         began = time.monotonic()
         job = self._submit("upgrade", selector="in-service", max_parallel=WAVE)
         screen.say(f"rolling upgrade 1.0 -> 1.1 of {self._count} nodes in waves of {WAVE}: job {job}")
-        until("the middle of the upgrade", lambda: self._in_the_middle(job))
-        victim = until("a leader", self._fleet.leader)
+        victim = until("the middle of the upgrade", lambda: self._kill_in_the_middle(job))
+        killed = time.monotonic()
         pid = self._processes.pid(victim)
-        self._processes.kill_replica(victim)
-        killed_at, killed = time.time(), time.monotonic()
         screen.say(
             f"killed the leader {victim} (process {pid}) with SIGKILL in the middle of the upgrade", mark="⚡"
         )
@@ -147,15 +147,32 @@ class Story:
         figures.new_leader_after_s = round(time.monotonic() - killed, 3)
         self._watch(job)
         figures.upgraded_s = round(time.monotonic() - began, 2)
-        self._measure_takeover(job, killed_at)
+        self._measure_takeover(job, self._held_at)
         screen.say(
             f"{heir} took over: first act {figures.work_resumed_after_s:.2f} s after the kill, "
             f"{figures.tasks_taken_over} running tasks adopted"
         )
         screen.say(f"upgraded {self._count} of {self._count} nodes", mark="✓", seconds=figures.upgraded_s)
 
-    def _in_the_middle(self, job: str) -> bool:
-        seen = self._show(job)
+    def _kill_in_the_middle(self, job: str) -> str:
+        """Kill the leader if tasks are running; return its name, or nothing.
+
+        It is held before the last look: a machine that is slow just now must not let the wave end
+        between the look and the kill.
+        """
+        leader = self._fleet.leader()
+        if not leader or not self._in_the_middle(self._show(job)):
+            return ""
+        self._processes.signal_replica(leader, signal.SIGSTOP)
+        self._held_at = time.time()
+        seen = self._fleet.job_without(leader, job)
+        if seen is None or not self._in_the_middle(seen):
+            self._processes.signal_replica(leader, signal.SIGCONT)
+            return ""
+        self._processes.kill_replica(leader)
+        return leader
+
+    def _in_the_middle(self, seen: dict[str, Any]) -> bool:
         states = [task["state"] for task in seen["tasks"]]
         at_work = [
             t for t in seen["tasks"] if t["state"] == "running" and t["phase"] == "work" and t["cursor"]
