@@ -67,6 +67,12 @@ def settle(cluster: Cluster, rest: list[str]) -> None:
     cluster.wait(f"{rest} as voters", lambda: sorted(voters(cluster)) == rest)
 
 
+def remembers(cluster: Cluster, name: str) -> bool:
+    """Return whether a replica has applied the first write; a minority may learn of it later."""
+    told = cluster.on(name, "GET", "/v1/globals?consistency=stale")
+    return told.status == 200 and "first" in told.body["variables"]
+
+
 def refusal(cluster: Cluster, name: str) -> int:
     """Return how a write is refused; 0 while its outcome is unknown: a leader that died can have had it."""
     status = cluster.on(name, "PATCH", "/v1/globals", {"variables": {"unknown": 1}}, timeout_s=20.0).status
@@ -112,6 +118,7 @@ def lose_a_majority(cluster: Cluster) -> None:
 
 def test_half_at_once_waits_without_the_leader_and_goes_on_with_it(four: Cluster) -> None:
     write(four, "first")
+    four.wait("the first write on all replicas", lambda: all(remembers(four, name) for name in four.names))
     leader = four.wait("a leader", four.leader)
     second, third, fourth = (name for name in four.names if name != leader)
     for name in (leader, second):
