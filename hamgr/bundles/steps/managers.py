@@ -12,10 +12,28 @@ None of it is made from values; those come before it, as shell variables and as 
 """
 
 APT = """\
+lock_until=
+# Runs a command, and again for as long as another program has a lock of apt's or dpkg's, which wait for the
+# locks of dpkg's front ends at most, and not for those of the lists and archives.
+patient() {
+  [ -n "$lock_until" ] || lock_until=$(($(date +%s) + lock_wait_s))
+  until { told=$("$@" 2>&1 >&3 </dev/null); } 3>&1; do
+    lock_wait_s=$((lock_until - $(date +%s)))
+    case $told in
+      *'Could not get lock'* | *'locked by another process'*)
+        [ "$lock_wait_s" -le 0 ] || { sleep 1; continue; }
+        printf '%s\\n' "$told"
+        fail 'another program has a lock of the package manager; run this again when it is done' ;;
+    esac
+    printf '%s\\n' "$told"
+    return 1
+  done
+  [ -z "$told" ] || printf '%s\\n' "$told"
+}
 apt() {
-  env DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1 \\
+  patient env DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1 \\
     apt-get -y -q -o DPkg::Lock::Timeout="$lock_wait_s" \\
-    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" </dev/null
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 have() {
   is=
@@ -40,7 +58,7 @@ outdated() { offer "$1"; [ -n "$can" ] && [ "$can" != "$is" ]; }
 right_version() { [ "$is" = "$version" ]; }
 fetch() { apt update; }
 mend() {
-  env DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold --configure -a </dev/null ||
+  patient env DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold --configure -a ||
     fail 'packages that were installed by half cannot be completed; look at `dpkg --audit` on the node'
 }
 add() {
@@ -71,7 +89,9 @@ have() {
   is=${is#0:}
 }
 offer() {
-  can=$(dnf -q -C repoquery --latest-limit=1 --qf '%{evr}\\n' "$1" 2>/dev/null </dev/null | sed -n '$p')
+  # dnf 4 ends each line by itself, dnf 5 does not: of these lines, every other one is empty with dnf 4.
+  can=$(dnf -q -C repoquery --latest-limit=1 --qf '%{evr}\\n' "$1" 2>/dev/null </dev/null |
+    sed -n '/./h;${x;p;}')
 }
 outdated() {
   can=

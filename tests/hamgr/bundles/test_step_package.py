@@ -102,7 +102,7 @@ remove) for name; do rm "$here/installed/$name"; done ;;
 esac
 """,
 }
-TOOLS = ("sh", "env", "sed", "cat", "cp", "rm", "mkdir", "dirname")
+TOOLS = ("sh", "env", "sed", "cat", "cp", "rm", "mkdir", "dirname", "date")
 
 
 @dataclass
