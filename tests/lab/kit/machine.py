@@ -31,7 +31,7 @@ from tests.lab.kit.processes import (
 BOOT = Path(__file__).with_name("boot.sh")
 BOOT_TIMEOUT_S = 30.0
 SSH_CONNECT_TIMEOUT_S = 1.0
-EMPTY_TIMEOUT_S = 1.0
+EMPTY_TIMEOUT_S = 20.0
 DROP_CAPABILITIES = ("setpriv", "--bounding-set=-sys_time,-sys_module,-sys_rawio")
 """The clock, the modules and the memory are this machine's."""
 
