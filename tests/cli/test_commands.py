@@ -8,7 +8,7 @@ import yaml
 
 from statemachine.commands import CancelJob, ReportSilence
 from tests.cli.conftest import Cli, Replicas
-from tests.hamgr.api import rig
+from tests.hamgr.api import fakes, rig
 
 
 def test_nodes_are_listed_in_every_format(live: Cli) -> None:
@@ -180,10 +180,10 @@ def test_globals_are_set_shown_and_unset(live: Cli) -> None:
 def test_a_log_is_printed_line_by_line(live: Cli, replicas: Replicas) -> None:
     live("discover", "10.0.0.1", "10.0.0.2", "--detach")
     replicas.servers["r1"].logs.lines = [
-        rig.Line("10.0.0.1:22", "s", 1, 0, b"one\ntw"),
-        rig.Line("10.0.0.2:22", "s", 1, 0, b"other\n"),
-        rig.Line("10.0.0.1:22", "s", 1, 6, b"o\nrest"),
-        rig.Line("10.0.0.1:22", "s", 1, 0, b"one\ntw"),
+        fakes.Line("10.0.0.1:22", "s", 1, 0, b"one\ntw"),
+        fakes.Line("10.0.0.2:22", "s", 1, 0, b"other\n"),
+        fakes.Line("10.0.0.1:22", "s", 1, 6, b"o\nrest"),
+        fakes.Line("10.0.0.1:22", "s", 1, 0, b"one\ntw"),
     ]
     ran = live("job", "log", "j-4")
     assert ran.code == 0
@@ -199,9 +199,9 @@ def test_a_log_is_printed_line_by_line(live: Cli, replicas: Replicas) -> None:
 def test_a_log_is_narrowed_to_a_step_an_attempt_or_its_last_lines(live: Cli, replicas: Replicas) -> None:
     live("discover", "10.0.0.1", "10.0.0.2", "--detach")
     replicas.servers["r1"].logs.lines = [
-        rig.Line("10.0.0.1:22", "work.00.app.copy", 1, 0, b"first\n"),
-        rig.Line("10.0.0.1:22", "work.00.app.copy", 2, 0, b"1\n2\n3\n"),
-        rig.Line("10.0.0.2:22", "work.01.app.start", 1, 0, b"up\n"),
+        fakes.Line("10.0.0.1:22", "work.00.app.copy", 1, 0, b"first\n"),
+        fakes.Line("10.0.0.1:22", "work.00.app.copy", 2, 0, b"1\n2\n3\n"),
+        fakes.Line("10.0.0.2:22", "work.01.app.start", 1, 0, b"up\n"),
     ]
     assert live("job", "log", "j-4", "--step", "start").out == "10.0.0.2:22 work.01.app.start | up\n"
     assert live("job", "log", "j-4", "--step", "art").out == ""
@@ -218,10 +218,10 @@ def test_a_log_that_is_cut_differently_by_another_server_is_printed_once_and_exa
     live("discover", "10.0.0.1", "--detach")
     text = "h\u00e9llo\nw\u00f6rld\n".encode()
     replicas.servers["r1"].logs.lines = [
-        rig.Line("10.0.0.1:22", "s", 1, 0, text[:2]),  # in the middle of a character
-        rig.Line("10.0.0.1:22", "s", 1, 2, text[2:9]),
-        rig.Line("10.0.0.1:22", "s", 1, 0, text[:5]),
-        rig.Line("10.0.0.1:22", "s", 1, 5, text[5:]),
+        fakes.Line("10.0.0.1:22", "s", 1, 0, text[:2]),  # in the middle of a character
+        fakes.Line("10.0.0.1:22", "s", 1, 2, text[2:9]),
+        fakes.Line("10.0.0.1:22", "s", 1, 0, text[:5]),
+        fakes.Line("10.0.0.1:22", "s", 1, 5, text[5:]),
     ]
     assert live("job", "log", "j-4").out.splitlines() == [
         "10.0.0.1:22 s | h\u00e9llo",
@@ -235,9 +235,9 @@ def test_a_log_that_is_cut_differently_by_another_server_is_printed_once_and_exa
 def test_what_is_left_out_of_a_log_is_a_line_of_its_own(live: Cli, replicas: Replicas) -> None:
     live("discover", "10.0.0.1", "--detach")
     replicas.servers["r1"].logs.lines = [
-        rig.Line("10.0.0.1:22", "s", 1, 0, b"head"),
-        rig.Line("10.0.0.1:22", "s", 1, 4, b"", "left out", skipped_bytes=96),
-        rig.Line("10.0.0.1:22", "s", 1, 100, b"tail\n"),
+        fakes.Line("10.0.0.1:22", "s", 1, 0, b"head"),
+        fakes.Line("10.0.0.1:22", "s", 1, 4, b"", "left out", skipped_bytes=96),
+        fakes.Line("10.0.0.1:22", "s", 1, 100, b"tail\n"),
     ]
     assert [line.partition(" | ")[2] for line in live("job", "log", "j-4").out.splitlines()] == [
         "head",

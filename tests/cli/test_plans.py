@@ -10,14 +10,14 @@ import pytest
 from hamgr.jobs.sights import Verdict
 from statemachine.commands import EditNode
 from tests.cli.conftest import Cli, Replicas
-from tests.hamgr.api import rig
+from tests.hamgr.api import fakes, rig
 
 PLAN = ("plan", "commission", "--all", "--role", "web", "--max-parallel", "2")
 DIFF = "--- /srv/index.html\n+++ /srv/index.html\n@@ -1 +1 @@\n-\tbye\n+\thello\x1b[2J"
 
 
 @pytest.fixture
-def seen(live: Cli, bundle: Path, replicas: Replicas) -> rig.FakeLookout:
+def seen(live: Cli, bundle: Path, replicas: Replicas) -> fakes.FakeLookout:
     """What the replica sees when it looks; it has a bundle and the nodes w1 to w3."""
     assert live("config", "push", str(bundle)).code == 0
     return replicas.servers["r1"].lookout
@@ -30,7 +30,7 @@ def made(live: Cli, *more: str) -> str:
 
 
 def test_nodes_that_would_change_alike_are_told_together_and_the_others_folded(
-    live: Cli, seen: rig.FakeLookout
+    live: Cli, seen: fakes.FakeLookout
 ) -> None:
     seen.sees = {"w3": (Verdict.UNCHANGED, ""), "*": (Verdict.WOULD_CHANGE, DIFF)}
     ran = live(*PLAN)
@@ -53,7 +53,7 @@ def test_nodes_that_would_change_alike_are_told_together_and_the_others_folded(
     assert "to begin exactly this: hamgr apply --plan " in ran.err
 
 
-def test_what_could_not_be_looked_at_and_the_risks_are_told(live: Cli, seen: rig.FakeLookout) -> None:
+def test_what_could_not_be_looked_at_and_the_risks_are_told(live: Cli, seen: fakes.FakeLookout) -> None:
     seen.sees = {"*": (Verdict.UNCHANGED, "")}
     seen.errors = {"w2": "could not look: nothing listens there"}
     ran = live(*PLAN)
@@ -62,7 +62,7 @@ def test_what_could_not_be_looked_at_and_the_risks_are_told(live: Cli, seen: rig
     assert ran.out.splitlines()[-1] == "0 nodes would change, 2 unchanged, 1 unknown"
 
 
-def test_the_exit_code_tells_of_changes_and_of_what_nobody_knows(live: Cli, seen: rig.FakeLookout) -> None:
+def test_the_exit_code_tells_of_changes_and_of_what_nobody_knows(live: Cli, seen: fakes.FakeLookout) -> None:
     assert live(*PLAN, "--exit-code").code == 10
     seen.sees = {"*": (Verdict.UNCHANGED, "")}
     assert live(*PLAN, "--exit-code").code == 0
@@ -71,7 +71,7 @@ def test_the_exit_code_tells_of_changes_and_of_what_nobody_knows(live: Cli, seen
 
 
 def test_a_dry_run_shows_the_same_and_keeps_nothing(
-    live: Cli, seen: rig.FakeLookout, replicas: Replicas
+    live: Cli, seen: fakes.FakeLookout, replicas: Replicas
 ) -> None:
     seen.sees = {"*": (Verdict.WOULD_CHANGE, DIFF)}
     ran = live("node", *PLAN[1:], "--dry-run")
@@ -82,7 +82,7 @@ def test_a_dry_run_shows_the_same_and_keeps_nothing(
 
 
 def test_a_plan_is_begun_by_the_beginning_of_its_hash(
-    live: Cli, seen: rig.FakeLookout, replicas: Replicas
+    live: Cli, seen: fakes.FakeLookout, replicas: Replicas
 ) -> None:
     plan = made(live)
     assert live("apply", "--plan", plan[:8], "--dry-run").out == "it could be begun now\n"
@@ -96,7 +96,7 @@ def test_a_plan_is_begun_by_the_beginning_of_its_hash(
     assert "it was used by j-4" in shown.out
 
 
-def test_applying_watches_the_job_to_its_end(live: Cli, seen: rig.FakeLookout, replicas: Replicas) -> None:
+def test_applying_watches_the_job_to_its_end(live: Cli, seen: fakes.FakeLookout, replicas: Replicas) -> None:
     with live.start("apply", "--plan", made(live)) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -109,7 +109,7 @@ def test_applying_watches_the_job_to_its_end(live: Cli, seen: rig.FakeLookout, r
 
 
 def test_a_plan_whose_grounds_moved_says_what_and_how_to_go_on(
-    live: Cli, seen: rig.FakeLookout, replicas: Replicas
+    live: Cli, seen: fakes.FakeLookout, replicas: Replicas
 ) -> None:
     plan = made(live)
     command = EditNode(request_id=rig.rid(), at=rig.NOW, actor="x", node="w2", variables={"a": 1})
@@ -123,7 +123,7 @@ def test_a_plan_whose_grounds_moved_says_what_and_how_to_go_on(
     assert live("plan", "approve", plan, "--yes").code == 4
 
 
-def test_somebody_else_looks_and_approves(live: Cli, seen: rig.FakeLookout, replicas: Replicas) -> None:
+def test_somebody_else_looks_and_approves(live: Cli, seen: fakes.FakeLookout, replicas: Replicas) -> None:
     plan = made(live, "--needs-approval")
     ran = live("apply", "--plan", plan)
     assert (ran.code, "has to be approved by somebody else than operator" in ran.err) == (4, True)
@@ -142,7 +142,7 @@ def test_somebody_else_looks_and_approves(live: Cli, seen: rig.FakeLookout, repl
     assert live("apply", "--plan", plan, "--detach").code == 0
 
 
-def test_a_plan_is_data_for_programs(live: Cli, seen: rig.FakeLookout) -> None:
+def test_a_plan_is_data_for_programs(live: Cli, seen: fakes.FakeLookout) -> None:
     seen.sees = {"*": (Verdict.WOULD_CHANGE, DIFF)}
     found = json.loads(live(*PLAN, "-o", "json").out)
     assert (found["summary"]["would-change"], found["diffs"]) == (3, {"1": DIFF})
@@ -151,7 +151,7 @@ def test_a_plan_is_data_for_programs(live: Cli, seen: rig.FakeLookout) -> None:
     assert [one["hash"] for one in json.loads(live("plan", "ls", "-o", "json").out)] == [found["hash"]]
 
 
-def test_an_unknown_plan_is_told_with_the_way_out(live: Cli, seen: rig.FakeLookout) -> None:
+def test_an_unknown_plan_is_told_with_the_way_out(live: Cli, seen: fakes.FakeLookout) -> None:
     for command in (("plan", "show", "abcdef"), ("plan", "approve", "abcdef"), ("apply", "--plan", "abcdef")):
         ran = live(*command)
         assert (ran.code, "no such plan" in ran.err, "hamgr plan ls" in ran.err) == (3, True, True)
@@ -167,7 +167,7 @@ def test_planning_understands_what_doing_does_and_nothing_of_beginning(cli: Cli,
         assert flag not in helped
 
 
-def test_diffs_have_colours_on_a_terminal_and_nowhere_else(live: Cli, seen: rig.FakeLookout) -> None:
+def test_diffs_have_colours_on_a_terminal_and_nowhere_else(live: Cli, seen: fakes.FakeLookout) -> None:
     seen.sees = {"*": (Verdict.WOULD_CHANGE, DIFF)}
     assert "\x1b" not in live(*PLAN).out
     for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
@@ -187,7 +187,7 @@ def test_diffs_have_colours_on_a_terminal_and_nowhere_else(live: Cli, seen: rig.
 
 
 def test_a_replica_that_is_lost_while_it_looks_costs_another_look_elsewhere(
-    live: Cli, seen: rig.FakeLookout, replicas: Replicas
+    live: Cli, seen: fakes.FakeLookout, replicas: Replicas
 ) -> None:
     def lost() -> None:
         raise ConnectionError("the machine is gone")
@@ -202,7 +202,7 @@ def test_a_replica_that_is_lost_while_it_looks_costs_another_look_elsewhere(
     assert len(replicas.cluster.state.plans) == 1
 
 
-def test_a_plan_of_megabytes_is_read_whole(live: Cli, seen: rig.FakeLookout) -> None:
+def test_a_plan_of_megabytes_is_read_whole(live: Cli, seen: fakes.FakeLookout) -> None:
     diff = "--- a\n+++ b\n" + "+0123456789abcdef\n" * 150_000
     seen.sees = {"*": (Verdict.WOULD_CHANGE, diff)}
     ran = live(*PLAN, "-o", "json")

@@ -14,7 +14,7 @@ from hamgr.api.context import Steering
 from hamgr.raft.protocol.membership import Configuration, Member
 from hamgr.raft.replica import RaftReplica
 from hamgr.raft.settings import RaftSettings
-from tests.hamgr.api import rig
+from tests.hamgr.api import fakes, rig
 from tests.hamgr.raft import kit
 from tests.ports import free_ports
 
@@ -41,7 +41,7 @@ class Members:
             context = rig.context(
                 replica,
                 blobs,
-                rig.FakeLogs(),
+                fakes.FakeLogs(),
                 api.Limits(),
                 members=replica.members,
                 autopilot=self.steering,

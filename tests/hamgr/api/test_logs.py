@@ -8,7 +8,8 @@ from hamgr.api import Limits
 from hamgr.logs.asking import Cursor
 from hamgr.raft.port import Peer
 from tests.hamgr.api import rig
-from tests.hamgr.api.rig import Cluster, Line, Server
+from tests.hamgr.api.fakes import Line
+from tests.hamgr.api.rig import Cluster, Server
 
 DISCOVER = {"kind": "discover", "addresses": ["10.0.0.1", "10.0.0.2"]}
 LINES = [Line("10.0.0.1:22", "s1", 1, 0, b"one\n"), Line("10.0.0.2:22", "s1", 1, 0, b"t\xc3\xa9o\xff\n")]

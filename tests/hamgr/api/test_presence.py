@@ -12,7 +12,7 @@ from hamgr.presence.vantages import Answers, ReplicaVantages
 from statemachine.commands import SetMaintenance
 from statemachine.presence_commands import PresenceChange, ReportPresences
 from statemachine.words import NodeName, Presence
-from tests.hamgr.api import rig
+from tests.hamgr.api import fakes, rig
 from tests.hamgr.api.rig import NOW, TOKEN, Cluster, LocalReplica, Server, rid, serving
 from tests.statemachine.fleet import Fleet, component, manifest
 
@@ -37,7 +37,7 @@ async def there(tmp_path: Path) -> AsyncIterator[tuple[str, Probes]]:
     probes = Probes()
     replica = LocalReplica(Cluster(), "r2")
     blobs = rig.BlobStore(tmp_path / "r2")
-    app = api.build_app(rig.context(replica, blobs, rig.FakeLogs(), api.Limits(), presence=probes))
+    app = api.build_app(rig.context(replica, blobs, fakes.FakeLogs(), api.Limits(), presence=probes))
     async with api.serving(app, "127.0.0.1:0") as url:
         yield url, probes
 

@@ -15,7 +15,7 @@ from hamgr.raft.port import Peer
 from hamgr.raft.protocol.membership import Configuration, Member, ReplicaId
 from statemachine.upgrading import UpgradePhase, UpgradeState
 from statemachine.words import Digest
-from tests.hamgr.api import rig
+from tests.hamgr.api import fakes, rig
 from tests.wheelwork import small_wheel
 
 NAMES = ("r1", "r2", "r3")
@@ -102,7 +102,7 @@ async def fleet(tmp_path: Path, cluster: rig.Cluster) -> AsyncIterator[Fleet]:
             replica = found.replicas[name] = rig.LocalReplica(cluster, name)
             blobs = found.blobs[name] = BlobStore(tmp_path / name)
             context = rig.context(
-                replica, blobs, rig.FakeLogs(), api.Limits(), members=Voters(), upgrade=part
+                replica, blobs, fakes.FakeLogs(), api.Limits(), members=Voters(), upgrade=part
             )
             serving = api.serving(api.build_app(context), "127.0.0.1:0")
             found.urls[name] = await stack.enter_async_context(serving)
