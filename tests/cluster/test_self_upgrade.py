@@ -135,10 +135,14 @@ def ready(cluster: Cluster, name: str) -> bool:
     return cluster.on(name, "GET", "/readyz").status == 200
 
 
-def releases(cluster: Cluster) -> dict[str, str]:
-    """Return what runs where."""
-    told = {name: cluster.on(name, "GET", "/v1/upgrade/replica").body for name in cluster.names}
-    return {name: body["release"] if body else "" for name, body in told.items()}
+def releases(cluster: Cluster) -> set[str]:
+    """Return what runs, when all replicas have said it."""
+
+    def told() -> list[str]:
+        answers = [cluster.on(name, "GET", "/v1/upgrade/replica") for name in cluster.names]
+        return [one.body["release"] for one in answers if one.status == 200]
+
+    return set(cluster.wait("the word of all", lambda: len(said := told()) == len(cluster.names) and said))
 
 
 def begun(cluster: Cluster, data: bytes, **fields: Any) -> Any:
@@ -193,7 +197,7 @@ def test_a_release_that_cannot_start_is_taken_back_and_the_upgrade_stops_with_a_
     assert phases == {order[0]: "rolled-back", order[1]: "waiting", order[2]: "waiting"}
     assert f"{order[0]}: {release} did not come up: " in found["why"]
     assert f"{BEFORE}-first runs there again" in found["why"]
-    assert set(releases(cluster).values()) == {f"{BEFORE}-first"}
+    assert releases(cluster) == {f"{BEFORE}-first"}
 
 
 def test_all_replicas_take_a_good_release_though_the_leader_dies_and_no_acknowledged_write_is_lost(
@@ -211,14 +215,22 @@ def test_all_replicas_take_a_good_release_though_the_leader_dies_and_no_acknowle
         cluster.wait("its end", lambda: upgrade(cluster)["state"] == "done", timeout_s=UPGRADE_S_MAX)
         written = len(writer.acknowledged)
         cluster.wait("writes after it", lambda: len(writer.acknowledged) > written)
-    assert set(releases(cluster).values()) == {release}
+    assert releases(cluster) == {release}
     kept = cluster.ask("GET", "/v1/globals").ok()["variables"]
     assert set(writer.acknowledged) <= set(kept)
     assert {item["phase"] for item in upgrade(cluster)["replicas"]} == {"done"}
 
 
+def upgraded(cluster: Cluster) -> Any:
+    """Return the good release's upgrade; have it made where this process did not run the story before."""
+    if (upgrade(cluster) or {}).get("state") != "done":
+        begun(cluster, wheel(AFTER))
+        cluster.wait("its end", lambda: upgrade(cluster)["state"] == "done", timeout_s=UPGRADE_S_MAX)
+    return upgrade(cluster)
+
+
 def test_what_all_run_is_not_done_again_and_an_older_one_is_refused(cluster: Cluster, tmp_path: Path) -> None:
-    before = upgrade(cluster)
+    before = upgraded(cluster)
     file = tmp_path / f"hamgr-{AFTER}-py3-none-any.whl"
     file.write_bytes(wheel(AFTER))
     plan = said(cluster, tmp_path, "upgrade", AFTER, "--dry-run", "-o", "json")
