@@ -67,17 +67,25 @@ def watchdog(vips: VIPCluster, replica: str) -> int:
 
 
 def test_the_leader_alone_has_the_addresses_and_answers_there(vips: VIPCluster) -> None:
-    leader = vips.settle()
-    assert vips.holders(vips.ipv6) == [leader]
-    for ip in (vips.ip, vips.ipv6):
-        with Caller(vips, ip) as caller:
-            vips.cluster.wait("an answer", lambda caller=caller: caller.answers)
-        assert {who for _, who in caller.answers} == {leader}
-    assert vips.view(leader)["held"]
-    metrics = vips.cluster.on(leader, "GET", "/metrics").ok().decode()
-    assert "hamgr_vip_held 1.0" in metrics
-    told = [vips.cluster.on(name, "GET", "/v1/health/leader").status for name in vips.cluster.names]
-    assert [name for name, status in zip(vips.cluster.names, told, strict=True) if status == 200] == [leader]
+    def told(leader: str) -> bool:
+        with Caller(vips, vips.ip) as four, Caller(vips, vips.ipv6) as six:
+            for caller in (four, six):
+                vips.cluster.wait("an answer", lambda caller=caller: caller.answers)
+        at_addresses = {who for _, who in (*four.answers, *six.answers)}
+        holders = [vips.holders(ip) for ip in (vips.ip, vips.ipv6)]
+        held = vips.view(leader)["held"]
+        metrics = vips.cluster.on(leader, "GET", "/metrics").body.decode()
+        healthy = [
+            name
+            for name in vips.cluster.names
+            if vips.cluster.on(name, "GET", "/v1/health/leader").status == 200
+        ]
+        return (at_addresses, holders, held, "hamgr_vip_held 1.0" in metrics, healthy) == (
+            {leader}, [[leader], [leader]], True, True, [leader],
+        )  # fmt: skip
+
+    # A machine that stands still for a moment elects another leader: what is said then is of two.
+    vips.cluster.wait("one story from all sides", lambda: told(vips.settle()))
 
 
 def test_a_planned_move_takes_the_address_along(vips: VIPCluster) -> None:
