@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 
@@ -12,6 +13,8 @@ from hamgr.discovery import mdns
 from hamgr.discovery.mdns import Neighbour
 
 HERE = "127.0.0.1"
+OURS = f"hamgr-test-{os.getpid()}"
+"""Begins the names of this process: those of others on the machine are heard too."""
 
 
 @contextlib.asynccontextmanager
@@ -35,24 +38,24 @@ def service(name: str, addresses: Sequence[str], port: int = 22, kind: str = mdn
 
 
 async def heard(names: set[str]) -> list[Neighbour]:
-    """Browse for ever longer, until all that must be heard were."""
+    """Browse for ever longer, until all that must be heard were; the machine may run other announcers."""
     found: list[Neighbour] = []
     for seconds in (1, 3, 9, 27):
         found = await mdns.browse(seconds, interfaces=[HERE])
         if names <= {one.name for one in found}:
             break
-    return [one for one in found if one.name.startswith("hamgr-test-")]
+    return [one for one in found if one.name.startswith(f"{OURS}-")]
 
 
 async def test_who_announces_ssh_is_found_with_address_and_port():
     async with announced(
-        service("hamgr-test-a", ["192.0.2.7"], 2222),
-        service("hamgr-test-b", ["192.0.2.9"]),
-        service("hamgr-test-c", ["192.0.2.8"], kind="_http._tcp.local."),
+        service(f"{OURS}-a", ["192.0.2.7"], 2222),
+        service(f"{OURS}-b", ["192.0.2.9"]),
+        service(f"{OURS}-c", ["192.0.2.8"], kind="_http._tcp.local."),
     ):
-        assert await heard({"hamgr-test-a", "hamgr-test-b"}) == [
-            Neighbour(name="hamgr-test-a", address="192.0.2.7", port=2222),
-            Neighbour(name="hamgr-test-b", address="192.0.2.9", port=22),
+        assert await heard({f"{OURS}-a", f"{OURS}-b"}) == [
+            Neighbour(name=f"{OURS}-a", address="192.0.2.7", port=2222),
+            Neighbour(name=f"{OURS}-b", address="192.0.2.9", port=22),
         ]
 
 
@@ -87,7 +90,7 @@ def test_one_place_under_two_names_is_looked_at_once():
 
 async def test_a_flood_of_names_is_cut_off(monkeypatch):
     monkeypatch.setattr(mdns, "FOUND_MAX", 2)
-    machines = [service(f"hamgr-test-{n}", [f"192.0.2.{n}"]) for n in range(1, 6)]
+    machines = [service(f"hamgr-flood-{os.getpid()}-{n}", [f"192.0.2.{n}"]) for n in range(1, 6)]
     async with announced(*machines):
         assert len(await mdns.browse(1, interfaces=[HERE])) <= 2
 
