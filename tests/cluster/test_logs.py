@@ -104,6 +104,6 @@ def test_a_full_disk_stops_neither_the_job_nor_the_replica_and_the_others_have_t
         fleet.lab.run("n1", "sh", "-c", "rm -rf /var/lib/hamgr", check=True)
         for name in cluster.names:
             assert own_log(cluster, name, job) == EXPECTED
-        assert cluster.on(leader, "GET", "/readyz").status == 200
+        cluster.wait("its readiness", lambda: cluster.on(leader, "GET", "/readyz").status == 200)
     plan = next(plan for plan in cluster.layout.replicas if plan.name == leader)
     assert "job logs cannot be stored, jobs go on without" in plan.log.read_text()

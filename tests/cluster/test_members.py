@@ -133,7 +133,8 @@ def led(cluster: Cluster) -> tuple[str, int] | None:
 
 
 def refused(cluster: Cluster, name: str) -> Any:
-    return cluster.on(name, "GET", "/v1/replica").ok()["consensus"]["refused"]
+    told = cluster.wait("its figures", lambda: cluster.on(name, "GET", "/v1/replica").body)
+    return told["consensus"]["refused"]
 
 
 def test_two_replicas_that_join_with_empty_folders_begin_no_cluster_of_their_own(cluster: Cluster) -> None:

@@ -41,7 +41,7 @@ def test_a_cancel_kills_what_runs_and_a_leader_that_slept_through_it_changes_not
             (
                 name
                 for name in shared.cluster.names
-                if name != frozen and shared.cluster.on(name, "GET", "/v1/replica").body["leads"]
+                if name != frozen and (shared.cluster.on(name, "GET", "/v1/replica").body or {}).get("leads")
             ),
             "",
         ),

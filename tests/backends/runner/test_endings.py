@@ -51,7 +51,8 @@ def test_a_result_survives_a_reboot(node: Node) -> None:
 def test_an_attempt_that_a_reboot_cut_short_is_lost_and_never_started_again(node: Node) -> None:
     text = f'echo x >>"{node.root}/effects"; {node.gate("never")}'
     node.run(1, key(), text, wait_s=0)
-    until((node.root / "effects").exists, what="it never started")
+    effects = node.root / "effects"  # the shell makes it before it writes
+    until(lambda: effects.exists() and effects.read_text() == "x\n", what="it never started")
     node.end_everything()
     node.environment["HAMGR_BOOT_ID"] = "another-boot"
     lost = node.run(2, key(), text)
