@@ -164,9 +164,9 @@ async def test_a_step_that_outlasts_the_wait_is_left_alone_and_adopted_later(the
 async def test_a_wait_ends_when_the_step_does(there: World) -> None:
     await there.executor.fence(there.host, 1, job="c1.7")
     began = time.monotonic()
-    done = await there.executor.run(there.host, 1, KEY, work(lasts_s=0.3), wait_s=20)
+    done = await there.executor.run(there.host, 1, KEY, work(lasts_s=0.3), wait_s=90)
     assert done.state is AttemptState.DONE
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 async def test_an_attempt_that_was_never_launched_is_absent(there: World) -> None:

@@ -57,7 +57,7 @@ def test_a_year_of_work_takes_no_time() -> None:
 
     began = time.monotonic()
     assert virtually(year()) == pytest.approx(365 * 86_400, abs=1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 60  # whatever the machine, it is no year
 
 
 def test_a_refused_connection_reaches_nobody() -> None:

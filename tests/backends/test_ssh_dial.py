@@ -92,7 +92,7 @@ async def _fail(connections: Connections, host: Host, *, within_s: float) -> Bac
     """Return how a lease ends that must end badly, in time."""
     began = time.monotonic()
     with pytest.raises(BackendError) as ending:
-        async with connections.lease(host, Lane.QUICK, deadline=_in(10)):
+        async with connections.lease(host, Lane.QUICK, deadline=_in(60)):
             raise AssertionError("it let us in")
     assert time.monotonic() - began < within_s
     assert len(connections) == 0
@@ -116,35 +116,43 @@ def _in(seconds: float) -> float:
     ],
 )
 async def test_what_is_no_sshd_is_unreachable_in_time_and_named(
-    quick: SSHSettings, serve: Serve, says: str
+    client: asyncssh.SSHKey, tmp_path: Path, serve: Serve, says: str
 ) -> None:
+    patience = settings(
+        tmp_path / "client",
+        connect_timeout_s=0.9 if serve is _silent else 20.0,
+        login_timeout_s=0.9 if serve is _hang_after_greeting else 20.0,
+        dial_timeout_s=0.8,
+    )
     async with stranger(serve) as there:
-        failure = await _fail(Connections(quick, Random(1)), there.host, within_s=8)
+        failure = await _fail(Connections(patience, Random(1)), there.host, within_s=15)
     assert isinstance(failure, Unreachable)
     assert says in failure.message
     assert f"127.0.0.1:{there.host.port}" in failure.message
 
 
 async def test_a_silent_node_does_not_hold_up_the_others(client: asyncssh.SSHKey, tmp_path: Path) -> None:
-    one_at_a_time = settings(tmp_path / "client", handshakes_max=1, connect_timeout_s=5.0)
+    one_at_a_time = settings(tmp_path / "client", handshakes_max=1, connect_timeout_s=50.0)
     connections = Connections(one_at_a_time, Random(1))
     public = client.export_public_key().decode()
     async with stranger(_silent) as there, sandbox(["a"], root=tmp_path, authorized_key=public) as running:
-        stuck = asyncio.ensure_future(_fail(connections, there.host, within_s=9))
+        stuck = asyncio.ensure_future(_fail(connections, there.host, within_s=90))
         while there.accepted == 0:
             await asyncio.sleep(0.01)
-        began = time.monotonic()
-        async with connections.lease(running.nodes[0].host, Lane.QUICK, deadline=_in(10)):
-            assert time.monotonic() - began < 2
+        async with connections.lease(running.nodes[0].host, Lane.QUICK, deadline=_in(40)):
+            assert not stuck.done()
         stuck.cancel()
         await asyncio.gather(stuck, return_exceptions=True)
         await connections.close()
 
 
-async def test_a_connection_that_is_dropped_is_dialled_again_with_pauses(quick: SSHSettings) -> None:
+async def test_a_connection_that_is_dropped_is_dialled_again_with_pauses(
+    client: asyncssh.SSHKey, tmp_path: Path
+) -> None:
+    patience = settings(tmp_path / "client", dial_timeout_s=2.5)
     async with stranger(_close) as there:
-        await _fail(Connections(quick, Random(1)), there.host, within_s=8)
-        assert 3 <= there.accepted <= 10
+        await _fail(Connections(patience, Random(1)), there.host, within_s=40)
+        assert 3 <= there.accepted <= 20
 
 
 async def test_a_crowded_sshd_is_reached_in_the_end(client: asyncssh.SSHKey, tmp_path: Path) -> None:

@@ -105,9 +105,12 @@ def test_repair_undoes_every_fault_and_keeps_the_machines(lab: Lab) -> None:
     lab.repair()
     for host in lab.hosts:
         lab.wait(f"{host} to be back", lambda host=host: reaches(lab, "hub", host))
-    start = time.monotonic()
-    assert reaches(lab, "hub", "n4")
-    assert time.monotonic() - start < 0.3
+
+    def quickly() -> bool:
+        start = time.monotonic()
+        return reaches(lab, "hub", "n4") and time.monotonic() - start < 0.3
+
+    lab.wait("n4 without its delay", quickly)
     assert [lab.read(host, "/etc/machine-id") for host in lab.hosts] == machines
 
 

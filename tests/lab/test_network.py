@@ -85,12 +85,14 @@ def test_a_delay_is_added_each_way_and_cuts_hold_meanwhile(lab: Lab) -> None:
         return time.monotonic() - start
 
     lab.delay("n5", 100)
-    assert 0.2 <= min(round_trip_s() for _ in range(3)) < 0.4
+    trips = [round_trip_s() for _ in range(3)]
+    assert min(trips) >= 0.2
+    lab.wait("a trip with this delay only", lambda: min(trips) < 0.4 or trips.append(round_trip_s()))
     lab.block("hub", "n5")
     assert not reaches(lab, "hub", "n5")
     lab.heal()
     lab.delay("n5", 0)
-    assert min(round_trip_s() for _ in range(3)) < 0.1
+    lab.wait("a trip without delay", lambda: round_trip_s() < 0.1)
 
 
 def test_all_frames_can_be_lost(lab: Lab) -> None:

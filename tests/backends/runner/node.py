@@ -11,7 +11,7 @@ from pathlib import Path
 from backends.ports import AttemptKey, AttemptState, AttemptStatus
 from backends.runner import answers, script
 
-DEADLINE_S = 20.0
+DEADLINE_S = 45.0
 
 
 def until(check: Callable[[], object], *, what: str) -> None:

@@ -122,7 +122,7 @@ def test_waiting_takes_next_to_no_processor_time(quick_node: Node) -> None:
     assert quick_node.run(1, key(), text, wait_s=1.5).state is AttemptState.RUNNING
     assert time.monotonic() - begun >= 1.5
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.2
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.7
 
 
 def test_a_flood_is_capped_on_the_disk_and_does_not_stop_the_step(quick_node: Node) -> None:

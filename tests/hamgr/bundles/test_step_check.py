@@ -154,21 +154,21 @@ def test_a_file_is_there_with_the_content_that_it_should_have(any_node, compiled
 
 
 def test_a_check_is_asked_again_until_it_holds(any_node, compiled):
-    script = compiled({"check": {"file": {"path": "/late"}, "within_s": 20}})
+    script = compiled({"check": {"file": {"path": "/late"}, "within_s": 100}})
     late = threading.Timer(0.5, (any_node.root / "late").touch)
-    late.start()
     start = time.monotonic()
+    late.start()
     done = any_node.run(script)
     late.join()
     assert (done.returncode, done.stdout) == (0, "hamgr: unchanged\n")
-    assert 0.4 < time.monotonic() - start < 10
+    assert 0.4 < time.monotonic() - start < 60
 
 
 def test_a_check_that_never_holds_ends_with_its_time(node, compiled):
     start = time.monotonic()
     done = node.run(compiled({"check": {"file": {"path": "/never"}, "within_s": 0.5}}))
     assert (done.returncode, done.stderr) == (1, "hamgr: /never is not there (asked for 1 s)\n")
-    assert 0.5 <= time.monotonic() - start < 5
+    assert 0.5 <= time.monotonic() - start < 60
 
 
 def test_the_shell_of_the_probes_is_not_made_from_values():

@@ -110,7 +110,7 @@ def set_globals(**variables) -> SetGlobals:
     return SetGlobals(request_id=f"set-{next(_numbers)}", at=1.0, actor="test", variables=variables)
 
 
-async def until(condition, *, seconds: float = 20.0):
+async def until(condition, *, seconds: float = 45.0):
     """Wait until `condition()` (or what it awaits) is true, and return it; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

@@ -43,7 +43,7 @@ def run(scenario) -> None:
     begun = time.monotonic()
     with asyncio.Runner(loop_factory=HurriedLoop) as runner:
         runner.run(main())
-    assert time.monotonic() - begun < 10.0
+    assert time.monotonic() - begun < 60.0
 
 
 def digests(cluster) -> set[str]:

@@ -32,8 +32,9 @@ async def test_a_loop_that_is_blocked_is_noticed_and_one_that_sleeps_is_not():
     time.sleep(0.4)  # the blocking is what is tested: nothing else of the loop runs meanwhile
     await asyncio.sleep(0.1)
     watch.stop()
-    assert meter.stalls.count == before + 1
+    noticed = meter.stalls.count  # more than one where the machine stood still too
+    assert noticed > before
     assert meter.stalls.longest_s > 0.3
     time.sleep(0.3)  # as before, with nobody watching
     await asyncio.sleep(0.1)
-    assert meter.stalls.count == before + 1
+    assert meter.stalls.count == noticed
