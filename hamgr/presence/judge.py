@@ -10,6 +10,7 @@
    goes, and only when it has shown that it is the machine that we know.
 5. A loss of many at once is told at once: verdicts wait, `hold_s` at most, for nodes that seem to follow.
 6. A vantage that misses what another one hears is not asked about that node for `blind_s`.
+7. What was seen of a machine, or at an address, tells nothing of the one that has the node's name next.
 """
 
 from collections.abc import Iterable, Mapping
@@ -59,6 +60,7 @@ class Subject:
         cordon: Why it is in maintenance; empty when it is not.
         replica: Name of the replica that runs on it; empty when none does.
         replica_up: That replica is connected.
+        place: Which machine it is, and where; any text that changes with either.
     """
 
     presence: Presence
@@ -67,6 +69,7 @@ class Subject:
     cordon: str = ""
     replica: str = ""
     replica_up: bool = False
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +102,12 @@ class Judge:
             alone: This replica has no connected peer at all.
         """
         self._subjects, self._alone = subjects, alone
-        for name in self._records.keys() - subjects.keys():
-            del self._records[name]
+        self.moved(subjects)
         places = frozenset(vantages)
         asks: dict[str, list[NodeName]] = {vantage: [] for vantage in sorted(places)}
-        due = [(name, self._records.setdefault(name, Record())) for name in subjects]
+        due = [
+            (name, self._records.setdefault(name, Record(place=one.place))) for name, one in subjects.items()
+        ]
         due = [(name, one) for name, one in due if self._storm or one.next_at <= now]
         due.sort(key=lambda pair: (not pair[1].misses, pair[1].next_at))
         for name, record in due:
@@ -115,6 +119,17 @@ class Judge:
                 asks[vantage].append(name)
         self._storm = False
         return {vantage: names for vantage, names in asks.items() if names}
+
+    def moved(self, subjects: Mapping[NodeName, Subject]) -> frozenset[NodeName]:
+        """Forget what was seen of nodes that are gone, elsewhere or other machines by now; return them."""
+        found = frozenset(
+            name
+            for name, record in self._records.items()
+            if name not in subjects or subjects[name].place != record.place
+        )
+        for name in found:
+            del self._records[name]
+        return found
 
     def _chosen(self, now: float, name: NodeName, record: Record, places: frozenset[str]) -> list[str]:
         order = ranked(name, places)

@@ -13,6 +13,7 @@ class Record:
     """One node.
 
     Attributes:
+        place: Which machine this tells of, and where it was.
         asked_at: When it was asked last.
         next_at: No probe is due before.
         misses: Probes without an answer since anybody heard it, by vantage.
@@ -28,6 +29,7 @@ class Record:
         denied_until: It is not asked before that who it is: somebody else answered at its address.
     """
 
+    place: str = ""
     asked_at: float = 0.0
     next_at: float = 0.0
     misses: dict[str, int] = field(default_factory=dict)

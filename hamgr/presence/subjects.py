@@ -49,4 +49,5 @@ def _subject(state: State, node: Node, now: float, replicas: Mapping[str, tuple[
         cordon=cordon.reason or "no reason was given" if cordon is not None else "",
         replica=name,
         replica_up=up,
+        place=f"{node.machine_id} {node.endpoint}",
     )

@@ -113,7 +113,8 @@ class Watcher:
                 self._away[name] = self._now() + AWAY_S
             else:
                 probed[name], answers[name] = answer
-        now = self._now()
+        now, moved = self._now(), self._judge.moved(self._subjects())
+        probed = {name: [one for one in nodes if one not in moved] for name, nodes in probed.items()}
         self._judge.take(now, probed, answers)
         self._welcome(now)
         await self._tell(self._judge.verdicts(now))

@@ -1,6 +1,7 @@
 """Machines that take the place of others, on real OpenSSH hosts, with the leader killed in between."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,13 @@ def bundle(fleet: Fleet, tmp_path: Path) -> str:
 def replace(fleet: Fleet, old: str, new: str) -> str:
     asked = {"new": new, "reason": "broken board"}
     return str(fleet.cluster.ask("POST", f"/v1/nodes/{old}:replace", asked).ok()["id"])
+
+
+def who_serves(fleet: Fleet) -> dict[str, Any]:
+    """Return what n1 is, without what is seen of it: that may change on a busy machine."""
+    node = fleet.cluster.node("n1")
+    same = ("address", "machine_id", "host_key", "status", "role", "bundle", "variables", "labels", "past")
+    return {key: node[key] for key in same}
 
 
 def serving(fleet: Fleet, tmp_path: Path) -> str:
@@ -98,11 +106,11 @@ def test_a_machine_that_died_is_replaced_and_cannot_come_back_as_what_it_was(
     assert done(shared, job, "n2") == WORK
 
     shared.lab.run("n1", "systemctl", "start", "ssh", check=True)
-    effects = shared.effects("n1")
+    effects, before = shared.effects("n1"), who_serves(shared)
     found = shared.cluster.submit("discover", addresses=[shared.lab.address("n1")])
     ended = shared.cluster.ended(found)
     assert ended["state"] == "failed", ended
     assert "which is the name of the node at" in ended["tasks"][0]["error"]
-    assert shared.cluster.node("n1") == node
+    assert who_serves(shared) == before
     assert shared.effects("n1") == effects
     assert shared.lab.read("n1", CONFIG) == b"version=4.0 port=8080\n"

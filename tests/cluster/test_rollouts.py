@@ -87,7 +87,7 @@ def test_a_canary_outlives_its_leaders_and_nothing_goes_on_before_it_is_promoted
 
 def test_a_paused_job_stays_paused_under_the_next_leader_and_goes_on_where_it_was(fleet: Fleet) -> None:
     in_service(fleet, fleet.first, *NODES)
-    job = upgrade(fleet, pause=2)
+    job = upgrade(fleet, pause=4)
     fleet.cluster.wait("the first node", lambda: done(fleet, job, "n1"), timeout_s=PATIENCE_S)
     steer(fleet, job, "pause")
     another_leads(fleet)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hamgr.presence.judge import Rules
+from hamgr.presence.judge import Judge, Rules, Subject
 from statemachine.words import NodeName, Presence
 from tests.hamgr.presence.storm import storm
 from tests.hamgr.presence.world import DETECTED_S, Broken, World
@@ -67,6 +67,27 @@ def test_a_replica_that_sees_nothing_is_not_asked_about_it_again_at_once() -> No
     before = world.asked
     world.run(30.0)
     assert world.asked - before <= 30 * (30 / 2.5 + 2)
+
+
+@pytest.mark.parametrize("place", ["machine 10.0.0.2:22", "another 10.0.0.1:22"])
+def test_what_was_missed_of_a_node_tells_nothing_of_it_elsewhere_or_of_who_has_its_name_next(
+    place: str,
+) -> None:
+    here = {N: Subject(presence=Presence.REACHABLE, place="machine 10.0.0.1:22")}
+    there = {N: Subject(presence=Presence.REACHABLE, place=place)}
+
+    def missed(judge: Judge, subjects: dict[NodeName, Subject], now: float) -> list[Presence]:
+        asked = judge.asks(now, subjects, ["r1", "r2", "r3"], alone=False)
+        judge.take(now, asked, {one: dict.fromkeys(nodes, "refused") for one, nodes in asked.items()})
+        return [verdict.presence for verdict in judge.verdicts(now)]
+
+    stays, moves = Judge(Rules()), Judge(Rules())
+    for judge in (stays, moves):
+        assert missed(judge, here, 10.0) == missed(judge, here, 20.0) == []
+    assert missed(stays, here, 30.0) == [Presence.UNREACHABLE]
+    assert missed(moves, there, 30.0) == []
+    assert moves.moved(here) == {N}, "what is on its way is of the former place too"
+    assert moves.verdicts(30.0) == []
 
 
 def test_the_reason_names_who_has_missed_it_and_how_often() -> None:
