@@ -21,6 +21,11 @@ def in_service(fleet: Fleet, *nodes: str, role: str = "app", bundle: str = "") -
     succeeds(fleet, job)
 
 
+def paced(fleet: Fleet, node: str, pause: float) -> None:
+    """Have each step of a node take so long, where the request says nothing else."""
+    fleet.cluster.ask("PATCH", f"/v1/nodes/{node}", {"variables": {"pause": pause}}).ok()
+
+
 def upgrade(fleet: Fleet, *nodes: str, pause: float = 0.1, **asked: Any) -> str:
     """Begin an upgrade to the second bundle, one node after the other; return the job."""
     asked = {"bundle": fleet.second, "max_parallel": 1, "variables": {"pause": pause}} | asked

@@ -20,6 +20,7 @@ from tests.cluster.steer import (
     kill_leader,
     nothing_twice,
     now,
+    paced,
     steer,
     succeeds,
     task,
@@ -42,7 +43,9 @@ def test_a_node_that_was_away_pays_once_by_a_job_of_its_own_before_others_lean_o
 ) -> None:
     in_service(shared, "n1", "n2")
     in_service(shared, "n3", role="worker")  # requires one of role app at work
-    job = upgrade(shared, pause=1, offline="owe")
+    paced(shared, "n1", 3)  # n2 is away before its turn comes
+    paced(shared, "n2", 3)  # and pays for long enough to be seen
+    job = upgrade(shared, variables={}, offline="owe")
     begun(shared, job, "n1")
     shared.lab.run("n2", "sh", "-c", AWAY, check=True)
     ends(shared, job, "partly")
@@ -78,7 +81,8 @@ def test_a_node_whose_cable_is_cut_under_a_kept_connection_owes_and_when_forgive
     shared: Fleet,
 ) -> None:
     in_service(shared)
-    job = upgrade(shared, pause=1, offline="owe")
+    paced(shared, "n1", 3)  # n2 is away before its turn comes
+    job = upgrade(shared, variables={}, offline="owe")
     begun(shared, job, "n1")
     shared.lab.link("n2", up=False)
     ends(shared, job, "partly")

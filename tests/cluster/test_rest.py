@@ -14,6 +14,7 @@ from tests.cluster.steer import (
     kill_leader,
     nothing_twice,
     now,
+    paced,
     succeeds,
     task,
     upgrade,
@@ -23,11 +24,6 @@ from tests.lab.observe import boot_id
 pytestmark = pytest.mark.timeout(300)
 EMPTIED = ["work.00.app.empty 1", "work.01.app.leave 1"]
 FILLED = ["work.00.app.fill 1"]
-
-
-def paced(fleet: Fleet, node: str, pause: float) -> None:
-    """Have each step of a node take so long."""
-    fleet.cluster.ask("PATCH", f"/v1/nodes/{node}", {"variables": {"pause": pause}}).ok()
 
 
 def test_a_drain_is_finished_by_the_next_leader_and_only_an_undrain_gives_the_node_back(

@@ -48,6 +48,12 @@ def moved(vips: VIPCluster, old: str) -> str:
     )
 
 
+def handed_over(vips: VIPCluster, old: str, heir: str) -> bool:
+    """Ask a leader to make way, unless it did; it refuses while the heir is behind, as on a busy machine."""
+    told = vips.cluster.on(old, "POST", f"/v1/replicas/{heir}:lead")
+    return told.status == 200 or vips.cluster.leader() not in ("", old)
+
+
 def gone(vips: VIPCluster, replica: str) -> None:
     vips.cluster.wait(
         f"{replica} without addresses",
@@ -94,7 +100,7 @@ def test_a_planned_move_takes_the_address_along(vips: VIPCluster) -> None:
     since = vips.cluster.ask("GET", "/v1/events?follow=0&since=now").ok()["next"]
     with Caller(vips, vips.ip) as caller:
         vips.cluster.wait("an answer", lambda: caller.answers)
-        vips.cluster.on(old, "POST", f"/v1/replicas/{heir}:lead")
+        vips.cluster.wait("the handing over", lambda: handed_over(vips, old, heir))
         assert answered_by(vips, caller, other_than=old) == moved(vips, old)
     gone(vips, old)
     told = vips.cluster.wait("an event", lambda: takings(vips, since))
