@@ -123,9 +123,15 @@ async def test_whatever_a_script_is_the_next_look_sees(node: SandboxWorld, scrip
 
 
 async def test_what_is_left_behind_holds_up_no_look_and_ends_no_other(node: SandboxWorld) -> None:
-    seen = await look(node, "(sleep 0.3; echo late) & echo now")
+    gate, spoken = node.root / "gate", node.root / "spoken"
+    late = f'until [ -e "{gate}" ]; do sleep 0.05; done; echo late; touch "{spoken}"'
+    seen = await look(node, f"({late}) & echo now")
     assert seen.output == b"now\n"
-    await asyncio.sleep(0.6)  # until it has spoken while nobody asked
+    gate.touch()
+    give_up_at = time.monotonic() + 30
+    while not spoken.exists():
+        assert time.monotonic() < give_up_at
+        await asyncio.sleep(0.02)
     assert (await look(node, "echo next")).output == b"next\n"
 
 

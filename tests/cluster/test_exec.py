@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from tests.cluster.conftest import NODES, Fleet
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
 
-def started(fleet: Fleet, replica: str, *words: str) -> subprocess.Popen[str]:
-    """Start `hamgr exec` against one replica."""
+def started(fleet: Fleet, replica: str, *words: str, errors: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Start `hamgr exec` against one replica; at a terminal, as `errors`, it says how many have answered."""
     layout = fleet.cluster.layout
     url = next(plan.url for plan in layout.replicas if plan.name == replica)
     environment = {
@@ -26,14 +25,20 @@ def started(fleet: Fleet, replica: str, *words: str) -> subprocess.Popen[str]:
         "XDG_CACHE_HOME": str(layout.directory / "nothing"),
     }
     command = [sys.executable, "-m", "cli.main", "exec", *words]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]], str]:
     out, err = process.communicate(timeout=60)
     return process.returncode, json.loads(out) if out.strip() else [], err
+
+
+def shown(terminal: int) -> str:
+    """Return what was written to a terminal since somebody looked."""
+    try:
+        return os.read(terminal, 4096).decode()
+    except OSError:  # nothing new, or nobody writes there any more
+        return ""
 
 
 def test_every_replica_runs_it_and_each_node_answers_for_itself(fleet: Fleet) -> None:
@@ -52,12 +57,16 @@ def test_a_replica_that_dies_leaves_answers_and_unknowns_and_nothing_runs_twice(
     cluster = fleet.cluster
     leader = cluster.wait("a leader", cluster.leader)
     script = "echo ran >>/var/log/effects; case $(hostname) in n1) echo quick ;; *) sleep 600 ;; esac"
-    asked = started(fleet, leader, "--all", "-o", "json", "--deadline", "8s", "--", script)
+    mine, its = os.openpty()
+    asked = started(fleet, leader, "--all", "-o", "json", "--deadline", "8s", "--", script, errors=its)
+    os.close(its)
     cluster.wait("the command on all nodes", lambda: all(fleet.effects(node) for node in NODES))
-    time.sleep(0.5)  # until n1's answer is with the caller
+    os.set_blocking(mine, False)
+    cluster.wait("n1's answer with the caller", lambda: "1 of 3 nodes" in shown(mine))
     cluster.processes.kill_replica(leader)
-    code, answers, err = ended(asked)
-    assert code == 7, err
+    code, answers, _ = ended(asked)
+    os.close(mine)
+    assert code == 7, answers
     told = {answer["node"]: answer for answer in answers}
     assert (told["n1"]["exit_code"], told["n1"]["output"]) == (0, "quick\n")
     assert [told[node]["unknown"] for node in NODES] == [False, True, True]
@@ -75,7 +84,7 @@ def test_a_node_that_stands_still_is_told_apart_from_those_that_answer(fleet: Fl
     fleet.lab.freeze("n2")
     try:
         code, answers, _ = ended(
-            started(fleet, "r1", "--all", "-o", "json", "--deadline", "4s", "--", "true")
+            started(fleet, "r1", "--all", "-o", "json", "--deadline", "8s", "--", "true")
         )
     finally:
         fleet.lab.thaw("n2")

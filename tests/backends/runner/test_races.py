@@ -132,5 +132,5 @@ def test_who_waits_for_a_lost_attempt_is_told_though_another_one_has_the_node(qu
     status = parse(waiting)
     assert isinstance(status, AttemptStatus)
     assert (status.state, status.output) == (AttemptState.LOST, b"last words\n")
-    assert follower.communicate(timeout=5)[0] == b"last words\n"
+    assert follower.communicate(timeout=30)[0] == b"last words\n"
     assert quick_node.status(1, key(step="next")).state is AttemptState.RUNNING

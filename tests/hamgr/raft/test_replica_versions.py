@@ -131,7 +131,7 @@ async def test_a_replica_that_meets_a_later_command_stops_there_refuses_to_lead_
         await other.stop()
         await successor.propose(kit.add_node("d"), timeout_s=LONG_S)
         await asyncio.sleep(1.0)
-        assert successor.leadership.leads
+        await kit.until(lambda: successor.leadership.leads)
     upgraded = RaftReplica(settings[three.index(leader)])
     async with running([upgraded, RaftReplica(settings[three.index(other)])]):
         state = await upgraded.read(timeout_s=LONG_S)

@@ -119,6 +119,7 @@ async def test_a_link_that_is_cut_again_and_again_is_dialled_ever_more_rarely(re
 
     cutting = asyncio.ensure_future(cut())
     await asyncio.sleep(1.0)
+    await until(lambda: one.count("up", other.me) >= 3)
     cutting.cancel()
     assert 3 <= one.count("up", other.me) <= 25
     await until(lambda: one.count("up", other.me) == one.count("down", other.me) + 1)
