@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from hamgr.raft.absences import Absences
 from hamgr.raft.clients import Clients
 from hamgr.raft.collaborators import Machine, Network
 from hamgr.raft.following import Following
@@ -81,6 +82,7 @@ class Core:
         self._handover = Handover(self, timers)
         self.shrinking = Shrinking(self, quorum_lost_s)
         self.election = Election(timers, randomness, clock())
+        self._absences = Absences(self, timers)
         self.library = Library(
             me=me,
             journal=journal,
@@ -197,12 +199,12 @@ class Core:
 
     def advance(self) -> None:
         """Do what is due and needs no sync: send entries and heartbeats, inquire about an election."""
-        now = self.now()
+        self._absences.look()
         self.shrinking.advance()
         if self.leads:
             self._handover.advance()
             self.replicator.pump()
-        elif self._may_ever_stand() and now >= self.election.due_at():
+        elif self._may_ever_stand() and (now := self.now()) >= self.election.due_at():
             self._campaign(now)
         self._clients.advance()
 
@@ -213,7 +215,7 @@ class Core:
         however much comes.
         """
         for _ in range(TURNS_MAX):
-            self.log.sync()
+            self._absences.during(self.log.sync)
             promised = self._outbox.waiting
             self._outbox.release()
             if promised and self.behind and not self._applies_next:

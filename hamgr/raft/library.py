@@ -122,6 +122,12 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
         """Count `peer` among those who follow; the library goes by acknowledgements of entries alone."""
         self._SyncObj__lastResponseTime[Node(peer)] = library.monotonicTime()
 
+    def excuse(self, absence_s: float) -> None:
+        """Do not count a time as silence of the others: nobody listened to them."""
+        now, heard = library.monotonicTime(), self._SyncObj__lastResponseTime
+        for node, at in heard.items():
+            heard[node] = min(at + absence_s, now)
+
     def append(self, command: bytes) -> int:
         """Add an entry to the log of a leader; return its index."""
         index = self._journal.last + 1

@@ -13,6 +13,7 @@ class Disk(LossyStorage):
 
     Attributes:
         sync_s: How long a sync takes at most; about half of it usually.
+        steady: It always takes as long.
         full_or_broken: The error of every write and sync from now on; 0 when it is well.
         failed: It has really returned an error since it was last repaired.
     """
@@ -21,6 +22,7 @@ class Disk(LossyStorage):
         """Make an empty disk; `spend(seconds)` is told how long its owner has to wait."""
         super().__init__(attic, random)
         self.sync_s = 0.001
+        self.steady = False
         self.full_or_broken = 0
         self.failed = False
         self._spend = spend
@@ -51,7 +53,7 @@ class Disk(LossyStorage):
 
     def sync(self, file: int) -> None:
         self._fail(errno.EIO)
-        self._spend(self.sync_s * self._times.random())
+        self._spend(self.sync_s * self._share())
         super().sync(file)
 
     def replace(self, source: Path, target: Path) -> None:
@@ -60,5 +62,9 @@ class Disk(LossyStorage):
 
     def sync_folder(self, path: Path) -> None:
         self._fail(errno.EIO)
-        self._spend(self.sync_s * self._times.random())
+        self._spend(self.sync_s * self._share())
         super().sync_folder(path)
+
+    def _share(self) -> float:
+        drawn = self._times.random()
+        return 1.0 if self.steady else drawn

@@ -194,9 +194,9 @@ class Host:
         self._inbox.clear()
         self._network.died(self, kernel_too=kernel_too)
 
-    def freeze(self, for_s: float) -> None:
-        """Have the process do nothing for a while, from somewhere in its next turns on."""
-        self._freeze = self.random.randint(1, 8), for_s
+    def freeze(self, for_s: float, *, points: int = 0) -> None:
+        """Have the process do nothing for a while, from somewhere in its next turns on, or the next (1)."""
+        self._freeze = points or self.random.randint(1, 8), for_s
 
     def thaw(self) -> None:
         """Let a freeze that has not begun be forgotten."""

@@ -70,6 +70,9 @@ class Peace:
     def _look(self, leader: tuple[str, int]) -> None:
         if self._stopped:
             return
+        if any(host.name == leader[0] and host.core and host.core.renounced for host in self._hosts):
+            self.begin()  # nobody disturbed it: it has met a command that its version does not know
+            return
         if self._leader() != leader:
             how = f"{leader[0]} led in term {leader[1]}, now {self._leader()} do"
             raise Broken(LAW, how)

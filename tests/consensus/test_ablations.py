@@ -94,7 +94,7 @@ CASES: list[tuple[Plant, str, dict[str, object]]] = [
     ),
     (
         ablations.let_go_of_several_at_once,
-        "no acknowledged write is lost|the same at an index|sees what was acknowledged",
+        "no acknowledged write is lost|the same at an index|sees what was acknowledged|no older than its age",
         {**LOSSES, "voters": 5, "watching": False, "faults": ("split",), "storm_s": 20.0},
     ),
     (ablations.vote_for_everybody, "a promise is on the disk", {}),

@@ -75,6 +75,15 @@ class Election:
             self._has_made_way = True
             self._wait_from(now)
 
+    def excuse(self, now: float) -> None:
+        """Hear once more before doubting the leader: nobody was here to listen.
+
+        Of a leader whose process is known to be dead nothing more will be heard.
+        """
+        patience_s = self._draw(self._timers.heartbeat_s, self._timers.election_s_min)
+        if self._heard_at > float("-inf") and now + patience_s > self.due_at():
+            self._since, self._patience_s = now, patience_s
+
     def leader_is_alive(self, now: float) -> bool:
         return self.is_recent(self._heard_at, now)
 

@@ -8,7 +8,7 @@ from hamgr.raft.protocol.membership import Configuration
 from hamgr.raft.protocol.messages import ENTRY_BYTES_MAX, BadMessage
 from hamgr.raft.protocol.reads import READS_MAX
 from tests.hamgr.raft.protocol.conftest import clock, leader, make, replica
-from tests.hamgr.raft.protocol.kit import QUORUM_LOST_S, THREE, A, B, C, D, E
+from tests.hamgr.raft.protocol.kit import THREE, A, B, C, D, E
 
 __all__ = ["clock", "leader", "make", "replica"]  # fixtures
 
@@ -199,11 +199,10 @@ def test_a_follower_refuses_a_change(follower):
     refused(follower, THREE.with_learner(D), "does not lead")
 
 
-def test_a_leader_that_has_committed_nothing_in_its_term_refuses_a_change(replica, clock):
+def test_a_leader_that_has_committed_nothing_in_its_term_refuses_a_change(replica):
     replica.follow(B, 1, (b"\x00x", 2, 1), previous=(1, 0), commit=2)
     replica.take()
-    clock.pass_s(1)
-    replica.turn()
+    replica.doubt()
     question = replica.take("pre_vote")[0]
     replica.hear(B, "pre_vote_answer", term=1, round=question["round"], granted=True)
     replica.hear(B, "response_vote", term=2)
@@ -246,11 +245,9 @@ def test_a_change_of_two_voters_is_refused(leader):
     refused(leader, Configuration((A, B, C, D, E)), "one voter")
 
 
-def test_a_change_whose_leader_fails_is_answered_as_unknown(leader, clock):
+def test_a_change_whose_leader_fails_is_answered_as_unknown(leader):
     answers = ask(leader.core.change, THREE.with_learner(D))
-    clock.pass_s(QUORUM_LOST_S * 2)
-    leader.turn()
-    assert not leader.core.leads
+    leader.lose_followers()
     assert len(answers) == 1
     assert "not known" in answers[0]
     leader.follow(B, 9, (b"\x01", 3, 9), previous=(2, 1), commit=3)

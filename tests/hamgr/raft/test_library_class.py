@@ -5,7 +5,17 @@ import pytest
 from hamgr.raft.library import APPLY_MAX
 from hamgr.raft.protocol.membership import Configuration
 from tests.hamgr.raft.protocol.conftest import clock, leader, make, replica
-from tests.hamgr.raft.protocol.kit import ELECTION_S_MAX, QUORUM_LOST_S, THREE, A, B, C, D, member
+from tests.hamgr.raft.protocol.kit import (
+    ELECTION_S_MAX,
+    HEARTBEAT_S,
+    QUORUM_LOST_S,
+    THREE,
+    A,
+    B,
+    C,
+    D,
+    member,
+)
 
 __all__ = ["clock", "leader", "make", "replica"]  # fixtures
 
@@ -78,12 +88,11 @@ def test_one_turn_of_the_library_applies_a_bounded_number(replica):
     assert replica.core.applied == 1 + APPLY_MAX
 
 
-def test_a_leader_of_one_commits_what_is_on_its_disk(make, clock):
+def test_a_leader_of_one_commits_what_is_on_its_disk(make):
     alone, dirty = make(Configuration((A,))), []
     alone.recorder.passed = lambda _index: dirty.append(alone.core.log.dirty)
     alone.recorder.obey = lambda _index, _entry: dirty.append(alone.core.log.dirty) or True
-    clock.pass_s(ELECTION_S_MAX)
-    alone.turn()
+    alone.doubt()
     assert alone.core.leads
     alone.core.submit(b"x", lambda _taken: None)
     alone.turn()
@@ -140,10 +149,12 @@ def test_what_a_removed_voter_had_counts_no_more_when_it_comes_back(leader, cloc
 
 
 def test_a_leader_without_a_majority_steps_down_in_time(leader, clock):
-    clock.pass_s(QUORUM_LOST_S * 0.9)
-    leader.turn()
+    began_s = clock.now
+    while clock.now < began_s + QUORUM_LOST_S * 0.9:
+        clock.pass_s(HEARTBEAT_S)
+        leader.turn()
     assert leader.core.leads
-    clock.pass_s(QUORUM_LOST_S * 0.2)
+    clock.pass_s(HEARTBEAT_S * 2)
     leader.turn()
     assert (leader.core.leads, leader.core.leader) == (False, None)
 

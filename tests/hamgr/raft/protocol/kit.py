@@ -236,10 +236,21 @@ class Replica:
             sent_at=self.clock.now if sent_at is None else sent_at,
         )
 
+    def doubt(self):
+        """Have nobody be heard until it asks whether it may lead, and not be late itself."""
+        self.clock.pass_s(max(0.0, self.core.election.due_at() - self.clock.now))
+        self.turn()
+
+    def lose_followers(self):
+        """Have nobody answer a leader for so long that it steps down, while it is present."""
+        for _ in range(int(QUORUM_LOST_S / HEARTBEAT_S) + 2):
+            self.clock.pass_s(HEARTBEAT_S)
+            self.turn()
+        assert not self.core.leads
+
     def lead(self, *voters):
         """Be elected, and have the first entry of the term committed."""
-        self.clock.pass_s(ELECTION_S_MAX)
-        self.turn()
+        self.doubt()
         others = voters or [one for one in self.core.configuration.voters if one.id != self.me]
         for question in self.take("pre_vote")[: 1 if others else 0]:
             for voter in others:

@@ -34,6 +34,22 @@ def test_a_dead_leader_is_not_waited_for(election):
     assert not election.leader_is_alive(100.01)
 
 
+def test_who_was_away_hears_once_more_before_it_doubts_the_leader(election):
+    election.heard(100.0)
+    election.excuse(103.0)
+    assert 103 + HEARTBEAT_S <= election.due_at() <= 103 + ELECTION_S_MIN
+    due_at = election.due_at()
+    election.excuse(due_at - ELECTION_S_MIN * 2)
+    assert election.due_at() == due_at
+
+
+def test_absence_gives_a_leader_that_is_known_to_be_dead_no_time(election):
+    election.lost(100.01)
+    due_at = election.due_at()
+    election.excuse(103.0)
+    assert election.due_at() == due_at
+
+
 def test_each_voter_that_grants_is_counted_once_and_only_in_this_inquiry(election):
     first = election.ask(A.id, 3, 101.0)
     second = election.ask(A.id, 3, 102.0)

@@ -183,9 +183,14 @@ def test_a_leader_whose_majority_only_answers_heartbeats_or_pieces_goes_on_leadi
         fields = {**ANSWERS[kind], "sent_at": clock.now}
         leader.hear(B, kind, term=leader.core.term, **fields)
     assert leader.core.leads
-    clock.pass_s(QUORUM_LOST_S * 1.1)
+    leader.lose_followers()
+
+
+def test_a_leader_that_stood_still_hears_its_followers_before_it_doubts_them(leader, clock):
+    clock.pass_s(QUORUM_LOST_S * 10)
     leader.turn()
-    assert not leader.core.leads
+    assert (leader.core.leads, leader.core.counters["absences"] > 0) == (True, True)
+    assert leader.core.quorum_age_s() >= QUORUM_LOST_S * 10  # nothing is served on the strength of it
 
 
 def test_a_follower_that_wants_a_snapshot_is_noted(leader):

@@ -4,7 +4,6 @@ import pytest
 
 from hamgr.raft.protocol.membership import encode
 from tests.hamgr.raft.protocol.kit import (
-    ELECTION_S_MAX,
     ELECTION_S_MIN,
     HEARTBEAT_S,
     THREE,
@@ -100,8 +99,7 @@ def test_a_candidate_of_an_older_term_is_told_so(follower):
 def candidate(make, clock):
     """One of five that stands in term 1."""
     five = make(initial_of_five())
-    clock.pass_s(ELECTION_S_MAX)
-    five.turn()
+    five.doubt()
     (question, *_) = five.take("pre_vote")
     for voter in (B, C):
         five.hear(voter, "pre_vote_answer", term=0, round=question["round"], granted=True)
@@ -167,8 +165,7 @@ def test_who_asks_beside_a_living_leader_is_told_who_the_members_are(follower):
 
 def test_nobody_stands_before_a_majority_would_vote_for_it(make, clock):
     five = make(initial_of_five())
-    clock.pass_s(ELECTION_S_MAX)
-    five.turn()
+    five.doubt()
     (question, *_) = five.take("pre_vote")
     answer = {"term": 0, "round": question["round"], "granted": True}
     five.hear(B, "pre_vote_answer", **answer)
@@ -191,8 +188,7 @@ def test_who_is_cut_off_asks_for_ever_and_keeps_its_term(replica, clock):
 
 
 def test_an_answer_of_a_later_term_is_adopted(replica, clock):
-    clock.pass_s(ELECTION_S_MAX)
-    replica.turn()
+    replica.doubt()
     replica.hear(B, "pre_vote_answer", term=8, round=1, granted=False)
     assert (replica.core.term, replica.core.leads) == (8, False)
 
@@ -200,8 +196,7 @@ def test_an_answer_of_a_later_term_is_adopted(replica, clock):
 def test_a_leader_that_comes_back_before_the_turn_is_not_stood_against(replica, clock):
     """The majority granted in one batch with the first message of a leader of this very term."""
     replica.follow(B, 5, (b"\x01", 2, 5), previous=(1, 0))
-    clock.pass_s(ELECTION_S_MAX)
-    replica.turn()
+    replica.doubt()
     (question, *_) = replica.take("pre_vote")
     granted = {"type": "pre_vote_answer", "term": 5, "round": question["round"], "granted": True}
     replica.core.receive(C.id, granted)
@@ -240,8 +235,7 @@ def test_a_learner_does_not_stand_even_when_it_is_asked(make):
 def test_a_candidate_that_was_not_asked_says_so(follower, clock):
     follower.hear(B, "timeout_now", term=5)
     follower.take()
-    clock.pass_s(ELECTION_S_MAX)
-    follower.turn()
+    follower.doubt()
     (question, *_) = follower.take("pre_vote")
     follower.hear(C, "pre_vote_answer", term=6, round=question["round"], granted=True)
     assert [message["transfer"] for message in follower.take("request_vote")] == [False, False]
