@@ -3,10 +3,17 @@ import contextlib
 
 import pytest
 
+from hamgr.raft import replica as replica_module
 from hamgr.raft.memory import MemoryCluster
 from hamgr.raft.replica import RaftReplica
 from tests.hamgr.raft import kit
 from tests.hamgr.raft.member import Member
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Has callers wait for an election that a machine's disk holds up; users are told after a second."""
+    monkeypatch.setattr(replica_module, "LEADERLESS_S", 10.0)
 
 
 @pytest.fixture(params=["memory-3", "raft-1", "raft-3"])

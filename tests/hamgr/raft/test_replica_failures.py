@@ -8,6 +8,7 @@ import time
 import pytest
 
 from hamgr.raft import core, library
+from hamgr.raft import replica as replica_module
 from hamgr.raft.port import CannotStart, ConsensusError, NoLeader, NotCommitted
 from hamgr.raft.replica import RaftReplica
 from statemachine.outcomes import Accepted
@@ -203,7 +204,8 @@ async def test_a_leader_that_stops_asks_a_follower_to_take_over(tmp_path):
         await rest[0].propose(kit.add_node("b"), timeout_s=LONG_S)
 
 
-async def test_without_a_leader_nobody_waits_for_longer_than_elections_take(tmp_path):
+async def test_without_a_leader_nobody_waits_for_longer_than_elections_take(tmp_path, monkeypatch):
+    monkeypatch.setattr(replica_module, "LEADERLESS_S", 1.0)
     alone = RaftReplica(kit.settings_of(3, tmp_path)[0])
     await alone.start()
     begun = time.monotonic()

