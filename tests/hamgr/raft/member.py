@@ -15,6 +15,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from hamgr import interpreter
+from hamgr.raft import replica as replica_module
 from hamgr.raft.port import CannotStart, ConsensusError
 from hamgr.raft.replica import RaftReplica
 from hamgr.raft.settings import RaftSettings
@@ -172,6 +173,7 @@ def _view(replica: RaftReplica, state):
 
 
 async def _serve(text: str) -> None:
+    replica_module.LEADERLESS_S = 10.0  # an election that a machine's disk holds up is waited for
     replica = RaftReplica(kit.from_json(text))
     await replica.start()
     lines = asyncio.StreamReader(limit=1 << 24)
