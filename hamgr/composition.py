@@ -24,6 +24,8 @@ from hamgr.backup.service import BackupService, Sources
 from hamgr.bundles import load as load_bundle
 from hamgr.clock import SystemClock
 from hamgr.config import Config, api_url
+from hamgr.fencing.drill import Drill
+from hamgr.fencing.runner import CommandFence
 from hamgr.ids import id_maker
 from hamgr.jobs.adhoc import Adhoc
 from hamgr.jobs.attempt import AttemptSettings
@@ -55,6 +57,8 @@ log = logging.getLogger("hamgrd")
 
 EXIT_REPLICA_FAILED = 70
 """EX_SOFTWARE: damaged files or a bug; systemd starts the replica again, and the log says why."""
+
+REPORT_S = 5.0
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -89,7 +93,8 @@ def compose(settings: Config, tls: ApiTLS, path: Path) -> Parts:
         partial(interpreter.collect_when_quiet, lambda: bool(made.replica.state.running)),
     ]
     herald = None if made.vip is None else made.vip.herald(made.tell)
-    duties += [one.run for one in (made.autopilot, made.backups, herald) if one is not None]
+    optional = (made.autopilot, made.drill, made.backups, herald)
+    duties += [one.run for one in optional if one is not None]
     return Parts(
         replica=made.replica, executor=made.executor, vip=made.vip, context=made.context(), duties=duties
     )
@@ -200,6 +205,24 @@ class _Composition:
             ),
             proposer=self.tools.proposer,
             clock=self.clock,
+            fence=self.fence,
+        )
+
+    @cached_property
+    def fence(self) -> CommandFence | None:
+        return None if self.settings.fencing is None else CommandFence(self.settings.fencing)
+
+    @cached_property
+    def drill(self) -> Drill | None:
+        if self.settings.fencing is None or self.fence is None:
+            return None
+        return Drill(
+            self.settings.fencing,
+            self.fence,
+            me=credentials_of(self.settings).identity().id,
+            replica=self.replica,
+            members=self.replica.members,
+            tell=self.report,
         )
 
     @cached_property
@@ -242,6 +265,11 @@ class _Composition:
         await proposer.settle(
             proposer.make(ReportReplica, name=self.settings.name, kind=kind, message=message)
         )
+
+    async def report(self, kind: str, message: str) -> None:
+        """Make an event of this replica, whoever leads."""
+        command = self.tools.proposer.make(ReportReplica, name=self.settings.name, kind=kind, message=message)
+        await self.replica.propose(command, timeout_s=REPORT_S)
 
     def context(self) -> api.ApiContext:
         """Return what the API is built with."""

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hamgr.autopilot.settings import DEAD_QUORUMS_MIN, AutopilotSection
 from hamgr.backup.settings import BackupSection
+from hamgr.fencing.settings import FencingSection
 from hamgr.logs.pieces import KEPT_BYTES_MAX
 from hamgr.presence.settings import PresenceSection
 from hamgr.raft.settings import Timers
@@ -152,6 +153,8 @@ class Config(_Section):
     logs: LogsSection = Field(default_factory=LogsSection)
     presence: PresenceSection = Field(default_factory=PresenceSection)
     autopilot: AutopilotSection = Field(default_factory=AutopilotSection)
+    fencing: FencingSection | None = None
+    """How the other one of two voters is switched off; never, when it is left out."""
     backup: BackupSection | None = None
     """Which backups this replica makes; none when it is left out."""
     upgrade: UpgradeSection = Field(default_factory=UpgradeSection)

@@ -8,6 +8,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -16,10 +17,12 @@ from hamgr.autopilot import rules
 from hamgr.autopilot.record import FELL, Record
 from hamgr.autopilot.rules import Action, Change, Pace, Seen, View
 from hamgr.clock import Clock
+from hamgr.fencing.port import Fence
 from hamgr.jobs.proposer import Proposer
+from hamgr.raft.pair import Watch
 from hamgr.raft.port import ConsensusError, Replica
 from hamgr.raft.protocol.membership import ChangeRefused, Member, ReplicaId
-from hamgr.raft.shrinking import Evidence, RollCall
+from hamgr.raft.shrinking import PROBES_MIN, Evidence, RollCall
 from statemachine.cluster_commands import ReportReplica
 from statemachine.electorate import Electorate, ReplicaWish
 
@@ -29,7 +32,15 @@ LOOKS_MIN = 8
 ANSWER_S = 2.0
 CHANGE_S = 5.0
 TELL_S = 5.0
-KINDS = {Action.PROMOTE: "promoted", Action.DEMOTE: "demoted", Action.LET_GO: FELL}
+KINDS = {
+    Action.PROMOTE: "promoted",
+    Action.DEMOTE: "demoted",
+    Action.LET_GO: FELL,
+    Action.ARM: "fencing-armed",
+    Action.DISARM: "fencing-disarmed",
+}
+FENCE_AGAIN_S = 10.0
+"""From a fencing that went wrong to the next one."""
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +52,9 @@ class Hands(Protocol):
     async def let_go(self, evidence: Evidence, *, timeout_s: float) -> None: ...
     async def promote(self, replica: ReplicaId, *, timeout_s: float) -> None: ...
     async def demote(self, replica: ReplicaId, *, timeout_s: float) -> None: ...
+    async def arm(self, armed: bool, *, timeout_s: float) -> None: ...
+    async def watch(self, *, timeout_s: float) -> Watch | None: ...
+    async def take_over(self, evidence: Evidence, *, timeout_s: float) -> None: ...
 
 
 class Probes(Protocol):
@@ -69,8 +83,12 @@ class Autopilot:
         probes: Probes,
         proposer: Proposer,
         clock: Clock,
+        fence: Fence | None = None,
     ) -> None:
+        """Prepare; without `fence` two voters are never armed."""
         self.view: View | None = None
+        self._fence = fence
+        self._fenced_at = float("-inf")
         self._pace = pace
         self._replica = replica
         self._members = members
@@ -116,6 +134,8 @@ class Autopilot:
             roll = await self._members.roll_call(timeout_s=ANSWER_S)
         if roll is None:
             self.view = None
+            if self._fence is not None and not leadership.leads:
+                await self._watch(self._fence)
             return
         state = self._replica.state
         self._record.note(roll)
@@ -151,7 +171,16 @@ class Autopilot:
                     await self._members.promote(change.replica, timeout_s=CHANGE_S)
                 case Action.DEMOTE:
                     await self._members.demote(change.replica, timeout_s=CHANGE_S)
+                case Action.ARM | Action.DISARM:
+                    await self._members.arm(change.action is Action.ARM, timeout_s=CHANGE_S)
                 case Action.LET_GO:
+                    member = roll.configuration.member(change.replica)
+                    fenced = ""
+                    if roll.configuration.armed and member is not None:
+                        fenced = await self._switched_off(self._fence, member)
+                        if not fenced:
+                            return
+                        change = replace(change, reason=f"{change.reason}; {fenced}")
                     target = next(one for one in view.replicas if one.id == change.replica)
                     evidence = Evidence(
                         target=target.id,
@@ -159,18 +188,74 @@ class Autopilot:
                         begun_at=roll.at,
                         silent_s_min=self._pace.dead_s,
                         planned=target.resting,
+                        fenced=bool(fenced),
                     )
                     await self._members.let_go(evidence, timeout_s=CHANGE_S)
                     self._record.fell(change.replica, roll.at)
         except (ChangeRefused, ConsensusError) as error:
             self._say(f"{change.name} was not {KINDS[change.action]}: {error}")
             return
-        self._say(f"{change.name} is {KINDS[change.action]}: {change.reason}")
+        self._say(self._sentence(change))
         await self._tell(change)
+
+    @staticmethod
+    def _sentence(change: Change) -> str:
+        if change.action in (Action.ARM, Action.DISARM):
+            return f"fencing is {change.action}ed with {change.name}: {change.reason}"
+        return f"{change.name} is {KINDS[change.action]}: {change.reason}"
+
+    async def _watch(self, fence: Fence) -> None:
+        """Go on without the leader of two, when it is dead, fenced, and all rules of `pair` allow it."""
+        watch = await self._members.watch(timeout_s=ANSWER_S)
+        if watch is None or watch.silent_s < self._pace.dead_s:
+            return
+        name, wish = watch.leader.name, self._replica.state.electorate.replicas.get(watch.leader.name)
+        failed = tuple(await self._probes.failed(watch.leader))
+        if watch.refusal:
+            self._say(f"{name} is silent, and this replica waits for it: {watch.refusal}")
+            return
+        if len(set(failed)) < PROBES_MIN or (wish is not None and wish.rest_until > self._now()):
+            return
+        fenced = await self._switched_off(fence, watch.leader)
+        if not fenced:
+            return
+        evidence = Evidence(
+            target=watch.leader.id,
+            failed=failed,
+            begun_at=watch.at,
+            silent_s_min=self._pace.dead_s,
+            fenced=True,
+        )
+        try:
+            await self._members.take_over(evidence, timeout_s=CHANGE_S)
+        except ChangeRefused as error:
+            self._say(f"{name} was switched off, and this replica does not go on without it: {error}")
+            return
+        reason = f"silent for {watch.silent_s:.0f} s, {'; '.join(failed)}; {fenced}"
+        change = Change(action=Action.LET_GO, replica=watch.leader.id, name=name, reason=reason)
+        self._record.fell(watch.leader.id, watch.at)
+        self._say(self._sentence(change))
+        await self._tell(change)
+
+    async def _switched_off(self, fence: Fence | None, member: Member) -> str:
+        """Have a member switched off; return what the command said, empty unless that is verified."""
+        now = time.monotonic()
+        if now - self._fenced_at < FENCE_AGAIN_S:
+            return ""
+        if fence is None:
+            self._say(f"{member.name} keeps its vote: fencing is armed, and this replica has no command")
+            return ""
+        verdict = await fence.off(member)
+        if not verdict.ok:
+            self._fenced_at = time.monotonic()
+            self._say(f"{member.name} is not verified to be off, and keeps its vote: {verdict.words}")
+            return ""
+        log.warning("autopilot: %s is switched off: %s", member.name, verdict.words)
+        return verdict.words
 
     async def _tell(self, change: Change) -> None:
         """Have watchers hear of a change; it is made, whether or not they do."""
-        message = f"{change.name} is {KINDS[change.action]}: {change.reason}"
+        message = self._sentence(change)
         command = self._proposer.make(
             ReportReplica, name=change.name, kind=KINDS[change.action], message=message
         )
@@ -220,4 +305,6 @@ def view_of(
         target=electorate.target,
         replicas=tuple(seen),
         pace=pace,
+        armed=roll.configuration.armed,
+        armable=roll.armable,
     )

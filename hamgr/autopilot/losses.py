@@ -4,7 +4,8 @@
    are a majority of the electorate without one of the dead (see `hamgr.raft.shrinking`).
 2. Before each of the losses that come one by one, the autopilot has had the time to let go of whom it can.
    Who leads then is whoever suits least.
-3. Standbys that might be promoted meanwhile are not counted on.
+3. Either of two voters for which fencing is armed may be lost: the other one switches it off and goes on.
+4. Standbys that might be promoted meanwhile are not counted on.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,16 +16,19 @@ from itertools import combinations
 VOTERS_MAX = 9
 """Of more, only what is lost at once is told: the ways grow beyond all bounds."""
 
+PAIR = 2
+
 Names = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who votes, who of those lives, and who leads."""
+    """Who votes, who of those lives, who leads, and whether fencing is armed for the two voters."""
 
     voters: Names
     alive: Names
     leader: str
+    armed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,21 @@ class Losses:
         at_once_following: So many, if the leader is not among them.
         in_turn: Any so many, one by one.
         in_turn_following: So many one by one, none of which leads when it is lost.
+        fenced: The one is survived because the other one fences it.
     """
 
     at_once: int = 0
     at_once_following: int = 0
     in_turn: int = 0
     in_turn_following: int = 0
+    fenced: bool = False
 
     def sentence(self, dead_s: float) -> str:
         """Return what is survived beyond what any loss at once is, in words; empty when that is all."""
         said = []
-        if self.at_once_following > self.at_once:
+        if self.fenced:
+            said.append(f"either of the two, which the other one switches off after {dead_s:g} s")
+        elif self.at_once_following > self.at_once:
             said.append(f"{self.at_once_following} at once that do not lead")
         in_turn = []
         if self.in_turn > self.at_once:
@@ -79,6 +87,7 @@ def survived(now: Standing, *, lets_go: bool) -> Losses:
         at_once_following=_at_once(now, following(now), lets_go=lets_go),
         in_turn=_in_turn(now, any_of, lets_go=lets_go) if small else 0,
         in_turn_following=_in_turn(now, following, lets_go=lets_go) if small else 0,
+        fenced=_fences(now, now.alive, lets_go=lets_go) and len(now.alive & now.voters) == PAIR,
     )
 
 
@@ -88,6 +97,8 @@ def goes_on(now: Standing, lost: Names, *, lets_go: bool) -> bool:
     if _is_majority(alive, now.voters):
         return True
     dead = sorted(now.voters - alive)
+    if _fences(now, alive, lets_go=lets_go):
+        return True
     return lets_go and now.leader in alive and bool(dead) and _is_majority(alive, now.voters - {dead[0]})
 
 
@@ -97,9 +108,15 @@ def settled(now: Standing, lost: Names, *, lets_go: bool) -> Iterator[Standing]:
     for dead in sorted(voters - alive) if lets_go else ():
         if _is_majority(alive, voters - {dead}):
             voters -= {dead}
+    armed = now.armed and voters == now.voters
     leads = {now.leader} & alive or alive & voters
     for leader in sorted(leads):
-        yield Standing(voters, alive, leader)
+        yield Standing(voters, alive, leader, armed=armed)
+
+
+def _fences(now: Standing, alive: Names, *, lets_go: bool) -> bool:
+    """Say whether one of two lives on by switching the other one off."""
+    return lets_go and now.armed and len(now.voters) == PAIR and bool(alive & now.voters)
 
 
 def _is_majority(alive: Names, voters: Names) -> bool:

@@ -11,13 +11,15 @@
    crowded domain makes way for a standby of an empty one. Nobody else loses a vote while it lives, unless the
    target was lowered.
 6. Who was made a standby by an operator stays one.
+7. Two voters that can fence each other, and no third in sight, are armed. They are disarmed before another
+   voter comes or goes, and when one of them cannot fence any more; for both, both must live.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hamgr.raft.protocol.membership import ReplicaId
+from hamgr.raft.protocol.membership import PAIR, ReplicaId
 from hamgr.raft.shrinking import PROBES_MIN
 
 WAITS_MAX = 6
@@ -29,6 +31,9 @@ class Action(StrEnum):
     DEMOTE = "demote"
     LET_GO = "let go"
     """As demote, of a voter that is dead."""
+    ARM = "arm"
+    """Fencing for two voters."""
+    DISARM = "disarm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,8 @@ class View:
         leads: False when it has lost its majority, and may lead on.
         settled: A change may be begun.
         target: How many voters there should be.
+        armed: Fencing is armed for the two voters.
+        armable: Both can fence the other one, by their last test.
     """
 
     me: ReplicaId
@@ -101,6 +108,8 @@ class View:
     target: int
     replicas: tuple[Seen, ...]
     pace: Pace = Pace()
+    armed: bool = False
+    armable: bool = False
 
     @property
     def voters(self) -> list[Seen]:
@@ -114,6 +123,7 @@ def decide(view: View) -> Change | None:
     change = _let_go(view)
     if change is None and view.leads and all(one.alive for one in view.voters):
         change = _promote(view) or _make_way(view)
+        change = _arming(view, change) or change
     return change
 
 
@@ -145,6 +155,20 @@ def standing(view: View, one: Seen) -> str:
         often = f", having fallen {one.falls} times lately" if one.falls > 1 else ""
         return f"may get a vote after {wait_s:g} s of being well{often}; {one.well_s:.0f} s have passed"
     return "is ready to get a vote when one is needed"
+
+
+def _arming(view: View, change: Change | None) -> Change | None:
+    """Return what is due about fencing before `change`, or when nothing else is; all voters live."""
+    other = next((one for one in view.voters if one.id != view.me), None)
+    if other is None:
+        return None
+    if view.armed and (change is not None or not view.armable):
+        reason = "one of the two cannot fence the other one now" if change is None else change.reason
+        return Change(action=Action.DISARM, replica=other.id, name=other.name, reason=reason)
+    if not view.armed and view.armable and change is None and len(view.voters) == PAIR:
+        reason = "each of the two can fence the other one"
+        return Change(action=Action.ARM, replica=other.id, name=other.name, reason=reason)
+    return None
 
 
 def _is_silent(view: View, one: Seen) -> bool:

@@ -89,14 +89,15 @@ class Clients:
         self._reads[self._number] = (core.now(), answer)
         self._outbox.put(leader, {"type": "read_index", "request": self._number})
 
-    def change(self, after: Configuration, answer: Callable[[str], None]) -> None:
+    def change(self, after: Configuration, answer: Callable[[str], None], *, fenced: bool = False) -> None:
         """Bring a new configuration about; only a leader can.
 
         Args:
+            fenced: The voter that goes is verified to be off.
             answer: Gets an empty text when it is committed, else a sentence that says why not.
         """
         core = self._core
-        refusal = self._refusal(after)
+        refusal = self._refusal(after, fenced)
         if refusal:
             answer(refusal)
             return
@@ -179,7 +180,7 @@ class Clients:
         core.library.append(command)
         return True
 
-    def _refusal(self, after: Configuration) -> str:
+    def _refusal(self, after: Configuration, fenced: bool) -> str:
         core = self._core
         if not core.leads:
             return "this replica does not lead; ask the leader"
@@ -190,7 +191,7 @@ class Clients:
         if core.me not in after.voter_ids:
             return "a leader cannot remove itself; hand leadership over first"
         try:
-            membership.check_change(core.configuration, after)
+            membership.check_change(core.configuration, after, fenced=fenced)
         except ChangeRefused as refused:
             return str(refused)
         return ""

@@ -21,6 +21,7 @@ from hamgr.raft.collaborators import Machine, Network
 from hamgr.raft.following import Following
 from hamgr.raft.handover import Handover
 from hamgr.raft.library import NO_OP, REGULAR, Library
+from hamgr.raft.pair import Pair
 from hamgr.raft.protocol import membership, messages
 from hamgr.raft.protocol.configurations import KIND
 from hamgr.raft.protocol.election import Election, Timers
@@ -81,6 +82,7 @@ class Core:
         self._applies_next = False
         self._handover = Handover(self, timers)
         self.shrinking = Shrinking(self, quorum_lost_s)
+        self.pair = Pair(self, randomness)
         self.election = Election(timers, randomness, clock())
         self._absences = Absences(self, timers)
         self.library = Library(
@@ -201,6 +203,7 @@ class Core:
         """Do what is due and needs no sync: send entries and heartbeats, inquire about an election."""
         self._absences.look()
         self.shrinking.advance()
+        self.pair.advance()
         if self.leads:
             self._handover.advance()
             self.replicator.pump()
@@ -247,9 +250,9 @@ class Core:
         """Find the index that a linearizable read has to wait for; see `Clients.read_index`."""
         self._clients.read_index(answer)
 
-    def change(self, after: Configuration, answer: Callable[[str], None]) -> None:
+    def change(self, after: Configuration, answer: Callable[[str], None], *, fenced: bool = False) -> None:
         """Bring a new configuration about; see `Clients.change`."""
-        self._clients.change(after, answer)
+        self._clients.change(after, answer, fenced=fenced)
 
     def broadcast(self, message: Message) -> None:
         """Send to every other member."""
@@ -312,9 +315,8 @@ class Core:
 
     def adopt_configuration(self) -> None:
         """Act on the configuration that is in force now."""
-        others = self.configuration
-        voters = others.voter_ids - {self.me}
-        self.library.set_members(voters, others.ids - others.voter_ids - {self.me})
+        now, me = self.configuration, {self.me}
+        self.library.set_members(now.voter_ids - me, now.ids - now.voter_ids - me)
         if self.leads:
             self.replicator.adopt()
         self._reconcile()

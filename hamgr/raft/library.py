@@ -150,6 +150,17 @@ class Library(SyncObj):  # type: ignore[misc]  # the library ships no types
         self._SyncObj__raftLeader = self._own
         self._SyncObj__setState(_LEADER)
 
+    def lead_next(self, command: bytes) -> int:
+        """Begin the next term as its leader, by this node's own vote, with `command` as its first entry.
+
+        Whoever calls knows that nobody else can win that term, and syncs the journal before anything is
+        sent. Nothing is believed of the others' logs. Returns the entry's index.
+        """
+        self._SyncObj__setCurrentTerm(self.term + 1, self._own.id)
+        index = self.append(command)
+        self.lead_on()
+        return index
+
     def set_members(self, voters: Iterable[ReplicaId], learners: Iterable[ReplicaId]) -> None:
         """Count these voters from now on, and send to these learners; this replica is not among them."""
         others, readonly = {Node(voter) for voter in voters}, {Node(learner) for learner in learners}

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from hamgr.raft.core import Core
 from hamgr.raft.engine import Engine
+from hamgr.raft.pair import Watch
 from hamgr.raft.port import LAG_ENTRIES_MAX, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
 from hamgr.raft.shrinking import Evidence, RollCall
@@ -59,6 +60,7 @@ class Members:
             NotCommitted: It has not caught up within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
+        await self._disarm(timeout_s)
         while True:
             core = self._leading()
             lag = core.lag(replica)
@@ -78,6 +80,7 @@ class Members:
         """Make a voter a learner; errors, and what becomes of a leader, as `remove`."""
         deadline = time.monotonic() + timeout_s
         await self._not_ourselves(replica, timeout_s)
+        await self._disarm(timeout_s)
         await self._change(
             lambda before: before if replica in _learner_ids(before) else before.demoted(replica), deadline
         )
@@ -89,6 +92,8 @@ class Members:
         """
         deadline = time.monotonic() + timeout_s
         await self._not_ourselves(replica, timeout_s)
+        if replica in self.configuration.voter_ids:
+            await self._disarm(timeout_s)
         await self._change(lambda before: before.without(replica), deadline)
 
     async def let_go(self, evidence: Evidence, *, timeout_s: float) -> None:
@@ -106,6 +111,49 @@ class Members:
             if time.monotonic() > deadline:
                 raise OutcomeUnknown("the change was not committed in time; look at the members")
             await asyncio.sleep(POLL_S)
+
+    async def arm(self, armed: bool, *, timeout_s: float) -> None:
+        """Arm fencing for the two voters, or disarm it; errors as `add_learner`.
+
+        Raises:
+            ChangeRefused: One of them does not live, and could not agree.
+        """
+        deadline = time.monotonic() + timeout_s
+        if self.configuration.armed == armed:
+            return
+        roll = await self.roll_call(timeout_s=timeout_s)
+        missing = [
+            voter.name for voter in self.configuration.voters if roll is None or voter.id not in roll.alive
+        ]
+        if missing:
+            raise ChangeRefused(
+                f"fencing is armed or disarmed by both voters, and {' and '.join(missing)} did not answer; "
+                "try again when they do"
+            )
+        await self._change(lambda before: before.with_fencing(armed), deadline)
+
+    async def may_fence(self, ready: bool, *, timeout_s: float) -> None:
+        """Note that this replica has a fencing command, and whether that has passed its last test."""
+
+        def note(core: Core) -> None:
+            core.pair.can_fence, core.pair.ready = True, ready
+
+        await self._ask(note, time.monotonic() + timeout_s)
+
+    async def watch(self, *, timeout_s: float) -> Watch | None:
+        """Return how the leader of two is, as its follower sees it; None when we are not that."""
+        return await self._ask(lambda core: core.pair.watch(), time.monotonic() + timeout_s)
+
+    async def take_over(self, evidence: Evidence, *, timeout_s: float) -> None:
+        """Go on without the leader of two, which was fenced; see `pair`.
+
+        Raises:
+            ChangeRefused: Nothing changed; the message says why.
+            OutcomeUnknown: After `timeout_s`; look at the members.
+        """
+        refusal = await self._ask(lambda core: core.pair.take_over(evidence), time.monotonic() + timeout_s)
+        if refusal:
+            raise ChangeRefused(refusal)
 
     async def roll_call(self, *, timeout_s: float) -> RollCall | None:
         """Return who is here; None when this replica neither leads nor may lead on."""
@@ -129,6 +177,11 @@ class Members:
                 raise NotCommitted(f"{whom} could take over within {timeout_s:g} s; see whether it runs")
             self._engine.ask(lambda core: _ask_away(core, to))
             await asyncio.sleep(POLL_S)
+
+    async def _disarm(self, timeout_s: float) -> None:
+        """Disarm fencing before a voter comes or goes."""
+        if self._leading().configuration.armed:
+            await self.arm(False, timeout_s=timeout_s)
 
     def _leading(self) -> Core:
         core, leadership = self._consensus.core, self._consensus.leadership

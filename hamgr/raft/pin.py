@@ -57,7 +57,7 @@ PRIVATE_METHODS_REPLACED = (
     "loadDumpFile",  # a snapshot from the library's own file
     "tryLogCompaction",  # a snapshot to the library's own file
 )
-PRIVATE_METHODS_CALLED = ("deleteEntriesTo", "onMessageReceived", "setState")
+PRIVATE_METHODS_CALLED = ("deleteEntriesTo", "onMessageReceived", "setCurrentTerm", "setState")
 PRIVATE_FIELDS = (
     "raftLastApplied",
     "raftCommitIndex",

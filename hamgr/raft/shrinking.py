@@ -10,6 +10,8 @@ What is checked here, when the change is appended and not before, keeps it from 
 4. Who led and lost its majority leads on for this, in the same term, as long as it knows of no later one.
    Nobody else was ever elected in that term, and a leader steps down only to spare others a wait (see
    `docs/decisions/0018`). It is how the leader's half of an even electorate goes on.
+5. Of two voters for which fencing is armed, one is let go only when it is verified to be off, and nothing was
+   heard of it since before its fencing began: if it is on again, it may be about to go on without us.
 """
 
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ class Evidence:
         begun_at: When the first of that was begun, by the clock of consensus.
         silent_s_min: For how long it must have been silent before that.
         planned: An operator said that it would be away; then it stays a voter.
+        fenced: It is verified to be off; the command that switched it off began after `begun_at`.
     """
 
     target: ReplicaId
@@ -41,6 +44,7 @@ class Evidence:
     begun_at: float
     silent_s_min: float
     planned: bool = False
+    fenced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class RollCall:
         silent_s: Of each other member, while we were awake.
         alive: The members that answer, ourselves included.
         lag: Entries that each follower lacks; None when nothing is known.
+        armable: Fencing could be armed for the two voters now.
     """
 
     at: float
@@ -65,6 +70,7 @@ class RollCall:
     silent_s: dict[ReplicaId, float]
     alive: frozenset[ReplicaId]
     lag: dict[ReplicaId, int | None]
+    armable: bool = False
 
 
 class Shrinking:
@@ -122,9 +128,10 @@ class Shrinking:
             leads=core.leads,
             settled=not self._unsettled(),
             configuration=core.configuration,
-            silent_s={peer: self._silent_s(peer) for peer in others},
+            silent_s={peer: self.silent_s(peer) for peer in others},
             alive=self._alive(),
             lag={peer: core.lag(peer) for peer in others},
+            armable=core.pair.armable(),
         )
 
     def refusal(self, evidence: Evidence) -> str:
@@ -137,7 +144,10 @@ class Shrinking:
         if member is None or member not in core.configuration.voters or target == core.me:
             return f"replica {target} is no other voter; see `hamgr replica ls`"
         return (
-            self._unsettled() or self._not_dead(evidence, member.name) or self._without_majority(member.name)
+            self._unsettled()
+            or self.not_dead(evidence, member.name)
+            or self._unfenced(evidence, member.name)
+            or self._without_majority(member.name)
         )
 
     def let_go(self, evidence: Evidence) -> str:
@@ -155,12 +165,14 @@ class Shrinking:
             core.election.heard(core.now())  # takes back a leave to stand that came a moment ago
             core.library.lead_on()
         said: list[str] = []
-        core.change(core.configuration.demoted(evidence.target), said.append)
+        after = core.configuration.demoted(evidence.target)
+        core.change(after, said.append, fenced=evidence.fenced)
         if said and leads_on:
             core.library.step_down()  # without the change we have no more majority than before
         return said[0] if said else ""
 
-    def _silent_s(self, peer: ReplicaId) -> float:
+    def silent_s(self, peer: ReplicaId) -> float:
+        """Return for how long nothing was heard of `peer`, counted while we were awake."""
         return self._core.now() - self._heard.setdefault(peer, self._core.now())
 
     def _unsettled(self) -> str:
@@ -171,16 +183,23 @@ class Shrinking:
             return "another change of the members is under way; try again when it is done"
         return ""
 
-    def _not_dead(self, evidence: Evidence, name: str) -> str:
-        silent_s = self._silent_s(evidence.target)
+    def not_dead(self, evidence: Evidence, name: str) -> str:
+        """Say why `name` may live; empty when it is dead, by all that is known here."""
+        silent_s = self.silent_s(evidence.target)
         probed_s = self._core.now() - evidence.begun_at
         if evidence.planned:
             return f"{name} is away as planned; it stays a voter"
-        if silent_s < evidence.silent_s_min or silent_s - probed_s < 0:
+        silent_then_s_min = evidence.silent_s_min if evidence.fenced else 0.0
+        if silent_s < evidence.silent_s_min or silent_s - probed_s < silent_then_s_min:
             return f"{name} was heard of {silent_s:.1f} s ago; it stays a voter"
-        if len(set(evidence.failed)) < PROBES_MIN or probed_s > PROBED_S_MAX:
+        if len(set(evidence.failed)) < PROBES_MIN or (probed_s > PROBED_S_MAX and not evidence.fenced):
             return f"{name} is silent, but did not fail {PROBES_MIN} probes lately; it stays a voter"
         return ""
+
+    def _unfenced(self, evidence: Evidence, name: str) -> str:
+        if not self._core.configuration.armed or evidence.fenced:
+            return ""
+        return f"fencing is armed, and {name} is not verified to be off; it stays a voter"
 
     def _without_majority(self, name: str) -> str:
         core = self._core

@@ -25,9 +25,11 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="print everything that happens")
     parser.add_argument("--traces", action="store_true", help="print each world's digest, and nothing else")
     parser.add_argument("--outside", action="store_true", help="judge by what people outside see, only")
+    parser.add_argument("--fencing", action="store_true", help="worlds of two that can fence each other")
     options = parser.parse_args()
     seeds = range(options.start, options.start + options.seeds)
     given = {"watching": False} if options.outside else {}
+    given |= {"fencing": True} if options.fencing else {}
     one = partial(judge, tell=print if options.verbose else None, **given)
     began, figures, broken = time.monotonic(), Figures(), 0
     for verdict in _verdicts(one, seeds, options.jobs):

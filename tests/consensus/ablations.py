@@ -100,8 +100,8 @@ def change_two_things_at_once(patch: pytest.MonkeyPatch) -> None:
     """A change of the members is begun while another one may still be taken back."""
     refusal = clients.Clients._refusal
 
-    def careless(self: clients.Clients, after: Configuration) -> str:
-        said = refusal(self, after)
+    def careless(self: clients.Clients, after: Configuration, fenced: bool) -> str:
+        said = refusal(self, after, fenced)
         return "" if "under way" in said or "a moment ago" in said else said
 
     patch.setattr(clients.Clients, "_refusal", careless)
@@ -128,8 +128,8 @@ def let_go_before_the_own_term_is_committed(patch: pytest.MonkeyPatch) -> None:
     """A leader that was just elected changes the electorate: Ongaro's mistake, corrected in 2015."""
     refusal = clients.Clients._refusal
 
-    def careless(self: clients.Clients, after: Configuration) -> str:
-        said = refusal(self, after)
+    def careless(self: clients.Clients, after: Configuration, fenced: bool) -> str:
+        said = refusal(self, after, fenced)
         return "" if "a moment ago" in said else said
 
     def unsettled(self: Shrinking) -> str:

@@ -4,14 +4,16 @@ What a probe says is drawn, so that safety can rest on no probe: most of the tim
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from hamgr.autopilot import rules
 from hamgr.autopilot.record import Record
 from hamgr.autopilot.rules import Action, Change, Pace, Seen, View
-from hamgr.raft.protocol.membership import ChangeRefused
-from hamgr.raft.shrinking import Evidence, RollCall
+from hamgr.raft.protocol.membership import ChangeRefused, ReplicaId
+from hamgr.raft.shrinking import PROBES_MIN, Evidence, RollCall
+from tests.consensus.fences import Fences
 from tests.consensus.figures import Figures
 from tests.consensus.hosts import Host
 from tests.consensus.network import Network
@@ -38,6 +40,7 @@ class Autopilots:
         trail: Trail,
         *,
         target: int,
+        fences: Fences,
     ) -> None:
         self._random = Random(f"{seed}/autopilots")
         self._hosts, self._network, self._schedule = hosts, network, schedule
@@ -45,6 +48,7 @@ class Autopilots:
         self._records: dict[tuple[str, int], Record] = {}
         self._stopped = False
         self._target = target
+        self._fences = fences
         self.errs = ERRS
 
     def begin(self) -> None:
@@ -70,8 +74,10 @@ class Autopilots:
         self._schedule.after(LOOK_EVERY_S, self._look_at, host)
 
     def _look(self, host: Host, core: Any, _machine: Any) -> None:
+        core.pair.can_fence = core.pair.ready = self._fences.there
         roll = core.shrinking.roll_call()
         if roll is None:
+            self._watch(host, core)
             return
         record = self._records.setdefault((host.name, host.life), Record())
         record.note(roll)
@@ -89,6 +95,8 @@ class Autopilots:
             settled=roll.settled,
             target=self._target,
             pace=PACE,
+            armed=roll.configuration.armed,
+            armable=roll.armable,
             replicas=tuple(
                 Seen(
                     id=member.id,
@@ -105,8 +113,9 @@ class Autopilots:
         )
 
     def _probe(self, host: Host, target: Host, roll: RollCall) -> tuple[str, ...]:
-        if roll.silent_s.get(target.id, 0.0) < PACE.dead_s:
-            return ()
+        return self._probed(host, target) if roll.silent_s.get(target.id, 0.0) >= PACE.dead_s else ()
+
+    def _probed(self, host: Host, target: Host) -> tuple[str, ...]:
         lives = target.alive and target.frozen_until <= self._schedule.now
         helpers = [
             one
@@ -129,29 +138,58 @@ class Autopilots:
     def _do(self, host: Host, core: Any, change: Change, roll: RollCall) -> None:
         self._trail.note(host.name, "autopilot:", change.action, change.name, change.reason)
         if change.action is Action.LET_GO:
-            led = core.leads
-            refused = core.shrinking.let_go(
-                Evidence(
-                    target=change.replica,
-                    failed=("from here", "from another one"),
-                    begun_at=roll.at,
-                    silent_s_min=PACE.dead_s,
-                )
-            )
-            self._answered(host, change, refused)
-            if not refused:
-                self._figures.count("led on without a majority", not led)
-                self._records[(host.name, host.life)].fell(change.replica, roll.at)
+            evidence = _evidence(change.replica, roll.at)
+            self._let_go(host, core, change, evidence)
+            if core.configuration.armed:
+                self._fences.fence(host, change.replica, self._let_go, change, replace(evidence, fenced=True))
             return
         now = core.configuration
         try:
-            promoted = change.action is Action.PROMOTE
-            after = now.promoted(change.replica) if promoted else now.demoted(change.replica)
+            match change.action:
+                case Action.PROMOTE:
+                    after = now.promoted(change.replica)
+                case Action.DEMOTE:
+                    after = now.demoted(change.replica)
+                case other:
+                    after = now.with_fencing(other is Action.ARM)
         except ChangeRefused as refusal:
             self._answered(host, change, str(refusal))
             return
         core.change(after, lambda refused: self._answered(host, change, refused))
 
+    def _let_go(self, host: Host, core: Any, change: Change, evidence: Evidence) -> None:
+        led = core.leads
+        refused = core.shrinking.let_go(evidence)
+        self._answered(host, change, refused)
+        if not refused:
+            self._figures.count("led on without a majority", not led)
+            self._figures.count("fenced: the leader goes on", evidence.fenced)
+            self._records[(host.name, host.life)].fell(change.replica, core.now())
+
+    def _watch(self, host: Host, core: Any) -> None:
+        """Have the follower of two fence its leader, when that is dead."""
+        watch = core.pair.watch()
+        if watch is None or watch.refusal or watch.silent_s < PACE.dead_s:
+            return
+        target = next(one for one in self._hosts if one.id == watch.leader.id)
+        if len(self._probed(host, target)) == PROBES_MIN:
+            self._fences.fence(host, target.id, self._take_over, _evidence(target.id, watch.at, fenced=True))
+
+    def _take_over(self, host: Host, core: Any, evidence: Evidence) -> None:
+        refused = core.pair.take_over(evidence)
+        self._trail.note(host.name, "takes over:", refused or "done")
+        self._figures.count("fenced: refused" if refused else "fenced: the follower goes on")
+
     def _answered(self, host: Host, change: Change, refused: str) -> None:
         self._trail.note(host.name, change.action, change.name, refused or "done")
         self._figures.count("autopilot refused" if refused else f"autopilot: {change.action}")
+
+
+def _evidence(target: ReplicaId, begun_at: float, *, fenced: bool = False) -> Evidence:
+    return Evidence(
+        target=target,
+        failed=("from here", "from another one"),
+        begun_at=begun_at,
+        silent_s_min=PACE.dead_s,
+        fenced=fenced,
+    )

@@ -269,7 +269,7 @@ class Laws:
             self.break_(law, f"{host.name} does not use the one of entry {found[-1][0]}", host.name)
         for (_, before), (index, after) in itertools.pairwise(found):
             try:
-                membership.check_change(before, after)
+                membership.check_change(before, after, fenced=True)
             except ChangeRefused as error:
                 law = "configurations differ by one voter at most"
                 self.break_(law, f"{host.name}, entry {index}: {error}", host.name)

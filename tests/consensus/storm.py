@@ -114,7 +114,7 @@ class Storm:
                 host.stop()
             else:
                 host.kill()
-        self.revive(host, down_s)
+        self.revive(host, 0.0 if self._over and down_s is not None else down_s)
 
     def revive(self, host: Host, down_s: float | None = None) -> None:
         """Have somebody start the replica on `host` after a while."""

@@ -34,6 +34,11 @@ class Story:
         assert not late, f"not within {seconds} s: {self.world.standing()}"
         return self.world.schedule.now - began
 
+    def until_closely(self, holds: Callable[[], object]) -> None:
+        """Run until `holds()`, and hardly any further."""
+        late = self.world.schedule.run_while(lambda: not holds(), seconds_max=5.0, look_every_s=0.00005)
+        assert not late, self.world.standing()
+
     def leads(self, name: str) -> bool:
         core = self[name].core
         return core is not None and core.leads

@@ -20,6 +20,7 @@ from hamgr.raft.protocol.membership import Configuration, Member, ReplicaId
 from hamgr.raft.settings import Timers
 from tests.consensus.autopilots import Autopilots
 from tests.consensus.clients import NEW_KIND, Clients
+from tests.consensus.fences import Fences
 from tests.consensus.figures import Figures
 from tests.consensus.hosts import Host
 from tests.consensus.laws import Broken, Laws
@@ -36,6 +37,8 @@ PROGRESS_S_MAX = 4.0
 CONVERGED_S_MAX = 10.0
 REGROWN_S_MAX = 30.0
 """Each of those that fell several times waits for longer."""
+FENCING_FAULTS = ("kill", "cut_power", "split", "freeze_leader", "freeze", "stall", "die_in_a_write")
+"""Those that matter between two; each world has some, and a host that is away for long."""
 UNASKED = "nothing raises but what is documented"
 NAMES = "abcdefg"
 
@@ -50,6 +53,7 @@ class Plan:
         clients: People who write and read.
         changes: Operators change the members and hand leadership over.
         old_one: One replica does not know all commands, until it is upgraded.
+        fencing: Each replica can have any host switched off.
         autopilot: Each replica has one, which is to keep as many voters as there were at the beginning.
         peace: Instead of a storm, one replica at a time is cut off from a healthy majority and comes back.
         compact_every: Entries between two snapshots.
@@ -64,6 +68,7 @@ class Plan:
     changes: bool = False
     old_one: bool = False
     autopilot: bool = False
+    fencing: bool = False
     peace: bool = False
     compact_every: int = 20
     trailing_entries: int = 4
@@ -88,6 +93,11 @@ class Plan:
         }
         if given.get("peace", drawn["peace"]):  # who is promoted or handed leadership may disturb
             drawn |= {"changes": False, "spares": 0, "autopilot": False}
+        if given.get("fencing"):
+            drawn |= {"autopilot": True, "peace": False, "voters": random.choice((2, 2, 2, 3))}
+            drawn |= {"spares": random.choice((0, 0, 1)), "changes": random.random() < 0.3}
+            drawn |= {"fault_every_s": random.choice((0.3, 0.6, 1.5)), "clients": 2}
+            drawn |= {"faults": ("be_away", *random.sample(FENCING_FAULTS, 3)), "old_one": False}
         return cls(**{**drawn, **given})
 
 
@@ -149,7 +159,8 @@ class World:
         self.peace = Peace(self.seed, self.hosts, self.storm, *parts)
         self.clients = Clients(self.seed, self.hosts, self.schedule, self.laws, self.figures)
         self.operators = Operators(self.seed, self.hosts, self.schedule, self.figures, self.trail)
-        self.autopilots = Autopilots(self.seed, self.hosts, *parts, target=plan.voters)
+        self.fences = Fences(self.seed, self.hosts, self.storm, *parts[1:], there=plan.fencing)
+        self.autopilots = Autopilots(self.seed, self.hosts, *parts, target=plan.voters, fences=self.fences)
 
     def _host(self, name: str, folder: Path) -> Host:
         member = Member(
@@ -220,6 +231,7 @@ class World:
         self.clients.stop()
         self.operators.stop()
         self.peace.stop()
+        self.fences.calm()
         self.storm.calm()
         for host in self.hosts:
             if host.unknown is not None:

@@ -121,7 +121,11 @@ async def get_status(request: web.Request) -> web.Response:
     linked = [str(one["name"]) for one in counted if one["connected"]]
     total, connected = len(counted), len(linked)
     also = losses.also_survived(
-        [str(one["name"]) for one in counted], linked, leadership.leader, autopilot=context.autopilot
+        [str(one["name"]) for one in counted],
+        linked,
+        leadership.leader,
+        autopilot=context.autopilot,
+        armed=context.members.configuration.armed,
     )
     lost = sorted(peer.name for peer in others if not peer.connected)
     bundle = state.bundles.get(state.current_bundle)

@@ -48,6 +48,7 @@ async def list_replicas(request: web.Request) -> web.Response:
             "term": leadership.term,
             "quorum": quorum(context, configuration),
             "target": context.replica.state.electorate.target,
+            "fencing": {"armed": configuration.armed},
         }
     )
 
@@ -244,7 +245,11 @@ def quorum(context: ApiContext, configuration: Configuration) -> dict[str, Any]:
     voters = [voter.name for voter in configuration.voters]
     connected = [voter.name for voter in configuration.voters if _is_connected(context, voter)]
     also = losses.also_survived(
-        voters, connected, context.replica.leadership.leader, autopilot=context.autopilot
+        voters,
+        connected,
+        context.replica.leadership.leader,
+        autopilot=context.autopilot,
+        armed=configuration.armed,
     )
     return {**cluster.quorum(len(connected), len(voters)), "also": also}
 

@@ -24,6 +24,8 @@ class Core(Raft, Protocol):
 
     @property
     def library(self) -> "Library": ...
+    @property
+    def pair(self) -> "Pair": ...
 
     def introduce(self, peer: ReplicaId) -> None:
         """Tell `peer` whom to let in."""
@@ -38,6 +40,13 @@ class Library(Protocol):
 
     def heard_from(self, peer: ReplicaId) -> None:
         """Have the library know that `peer` still follows."""
+
+
+class Pair(Protocol):
+    """What two voters that can fence each other tell each other."""
+
+    def take_following(self, sender: ReplicaId, message: Message) -> None: ...
+    def take_followed(self, sender: ReplicaId, message: Message) -> None: ...
 
 
 class Following(Protocol):
@@ -98,6 +107,8 @@ class Guard:
             "confirmed": self._confirmed,
             "digest": lambda sender, message: take_digest(sender, message["index"], message["digest"]),
             "snapshot_wanted": self._snapshot_wanted,
+            "following": self._is_following,
+            "followed": core.pair.take_followed,
         }
 
     def receive(self, sender: ReplicaId, message: Message) -> None:
@@ -204,6 +215,10 @@ class Guard:
     def _snapshot_wanted(self, sender: ReplicaId, message: Message) -> None:
         if self._is_for_leader(sender, message):
             self._replicator.followers[sender].wants_snapshot = True
+
+    def _is_following(self, sender: ReplicaId, message: Message) -> None:
+        if self._is_for_leader(sender, message):
+            self._core.pair.take_following(sender, message)
 
     # Elections.
 

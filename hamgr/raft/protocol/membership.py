@@ -5,6 +5,8 @@
 2. Two configurations in a row differ by one voter at most, so that their majorities always overlap.
 3. A learner gets the log and counts for nothing. It is promoted when it has caught up; a voter that is made a
    learner is, for all majorities, a voter that is removed.
+4. While fencing is armed for two voters, no other voter comes and none goes, but one that was fenced: what
+   could be committed without it otherwise would be missing where it goes on (`docs/decisions/0018`).
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ import msgpack
 ReplicaId = NewType("ReplicaId", str)
 """The text of a UUID; it stays with a replica's certificate and data folder, whatever its addresses."""
 
-FORMAT = 1
+FORMAT, FORMAT_ARMED = 1, 2
+"""A version that knows nothing of fencing refuses the latter, naming it, rather than ignore what it means."""
+PAIR = 2
 MEMBERS_MAX = 64
 TEXT_CHARS_MAX = 255
 
@@ -57,12 +61,17 @@ class Member:
 class Configuration:
     """Voters and learners, each sorted by id.
 
+    Attributes:
+        armed: Each of the two voters goes on without the other one when it has fenced it, and only then.
+
     Raises:
-        BadConfiguration: On construction: one is there twice, or two share a name or an address.
+        BadConfiguration: On construction: one is there twice, two share a name or an address, or fencing is
+            armed for other than two voters.
     """
 
     voters: tuple[Member, ...] = ()
     learners: tuple[Member, ...] = ()
+    armed: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "voters", tuple(sorted(self.voters)))
@@ -72,6 +81,8 @@ class Configuration:
         for what in ("id", "name", "raft"):
             if len({getattr(member, what) for member in self.members}) != len(self.members):
                 raise BadConfiguration(f"two members share their {what}")
+        if self.armed and len(self.voters) != PAIR:
+            raise BadConfiguration(f"fencing is armed for {len(self.voters)} voters; it is for {PAIR} only")
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -96,7 +107,17 @@ class Configuration:
     def with_learner(self, member: Member) -> "Configuration":
         """Return this configuration with a new learner, or with new addresses for a present one."""
         learners = tuple(one for one in self.learners if one.id != member.id)
-        return Configuration(self.voters, (*learners, member))
+        return Configuration(self.voters, (*learners, member), self.armed)
+
+    def with_fencing(self, armed: bool) -> "Configuration":
+        """Return this configuration with fencing armed for its two voters, or not.
+
+        Raises:
+            ChangeRefused: There are not two voters.
+        """
+        if armed and len(self.voters) != PAIR:
+            raise ChangeRefused(f"there are {len(self.voters)} voters; fencing is for {PAIR} only")
+        return Configuration(self.voters, self.learners, armed)
 
     def promoted(self, replica: ReplicaId) -> "Configuration":
         """Return this configuration with a learner made a voter.
@@ -132,16 +153,24 @@ class Configuration:
         return Configuration(
             tuple(one for one in self.voters if one.id != replica),
             tuple(one for one in self.learners if one.id != replica),
+            self.armed and replica not in self.voter_ids,
         )
 
 
-def check_change(before: Configuration, after: Configuration) -> None:
+def check_change(before: Configuration, after: Configuration, *, fenced: bool = False) -> None:
     """Return if `after` may follow `before`.
 
+    Args:
+        fenced: The voter that goes is verified to be off.
+
     Raises:
-        ChangeRefused: More than one voter would change, or none would be left.
+        ChangeRefused: More than one voter would change, none would be left, or fencing is armed.
     """
     changed = before.voter_ids ^ after.voter_ids
+    if before.armed and changed and not (fenced and after.voter_ids < before.voter_ids):
+        raise ChangeRefused("fencing is armed for the two voters; disarm it before one comes or goes")
+    if after.armed and changed:
+        raise ChangeRefused("fencing is armed when the two voters are there already; do it afterwards")
     if len(changed) > 1:
         raise ChangeRefused("only one voter can be added or removed at a time; do it one after the other")
     if not after.voters:
@@ -153,7 +182,7 @@ def encode(configuration: Configuration) -> bytes:
     return bytes(
         msgpack.packb(
             [
-                FORMAT,
+                FORMAT_ARMED if configuration.armed else FORMAT,
                 *(
                     [[member.id, member.name, member.raft, member.api] for member in members]
                     for members in (configuration.voters, configuration.learners)
@@ -174,9 +203,11 @@ def decode(data: bytes) -> Configuration:
         voters, learners = ([_member(fields) for fields in group] for group in groups)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise BadConfiguration(f"it cannot be decoded: {error}") from error
-    if version != FORMAT:
-        raise BadConfiguration(f"its format is {version}, and this version of hamgr reads {FORMAT} only")
-    return Configuration(tuple(voters), tuple(learners))
+    if version not in (FORMAT, FORMAT_ARMED):
+        raise BadConfiguration(
+            f"its format is {version}, and this version of hamgr reads {FORMAT} and {FORMAT_ARMED} only"
+        )
+    return Configuration(tuple(voters), tuple(learners), version == FORMAT_ARMED)
 
 
 def _member(fields: list[str]) -> Member:

@@ -117,6 +117,10 @@ KINDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "later_term": {"term": _number},
     # Whom a member should let in, told to one that has missed a change; it counts for nothing else.
     "members": {"index": _number, "configuration": _entry},
+    # Of a follower that can fence, to its leader: a number that it drew when it started, the entry that holds
+    # its configuration, and whether its fencing command has passed its last test; and the leader's answer.
+    "following": {"term": _number, "number": _number, "index": _number, "ready": _flag},
+    "followed": {"term": _number, "number": _number, "index": _number},
     # Clients of a follower.
     "propose": {"request": _number, "entry": _command},
     "propose_answer": {"request": _number, "taken": _flag},

@@ -24,6 +24,8 @@ PROMISES_NOTHING = frozenset(
         "pre_vote_answer",
         "later_term",
         "members",
+        "following",
+        "followed",
         "propose",
         "propose_answer",
         "read_index",

@@ -67,3 +67,11 @@ def test_without_a_leader_nothing_is_promised() -> None:
 )
 def test_it_is_told_in_words(losses, sentence) -> None:
     assert losses.sentence(10.0) == sentence
+
+
+def test_either_of_two_that_are_armed_may_be_lost_and_the_sentence_says_why() -> None:
+    names = frozenset("ab")
+    now = Standing(names, names, "a", armed=True)
+    assert survived(now, lets_go=True) == Losses(1, 1, 1, 1, fenced=True)
+    assert "either of the two, which the other one switches off" in survived(now, lets_go=True).sentence(10.0)
+    assert survived(now, lets_go=False) == Losses(0, 0, 0, 0)

@@ -20,9 +20,18 @@ DUE = [
         standby("d", domain="z"), target=3), "promote d"),
     ("and the crowded one makes way", view(one("a", domain="x"), one("b", domain="x"), one("c", domain="y"),
         one("d", domain="z"), target=3), "demote b"),
+    ("two that can fence each other are armed", view("a", "b", armable=True), "arm b"),
+    ("they are disarmed before a third votes",
+        view("a", "b", standby("c"), armed=True, armable=True), "disarm b"),
+    ("and when one of them cannot fence any more", view("a", "b", armed=True), "disarm b"),
+    ("one of two that are armed is let go when it is dead",
+        view("a", dead("b"), armed=True, armable=True, leads=False), "let go b"),
     ("a lower target is reached", view("a", "b", "c", "d", "e", target=3), "demote e"),
 ]  # fmt: skip
 NOT_DUE = [
+    ("two are armed already", view("a", "b", armed=True, armable=True)),
+    ("three need no fencing", view("a", "b", "c", armable=True)),
+    ("one that is silent cannot agree to be disarmed", view("a", dead("b", silent_s=1.0), armed=True)),
     ("all is well", view("a", "b", "c")),
     ("a change is under way", view("a", "b", dead("c"), settled=False)),
     ("the silence is short", view("a", "b", dead("c", silent_s=9.0))),

@@ -76,8 +76,44 @@ def test_what_is_no_configuration_of_this_version_is_refused(data):
 
 
 def test_a_later_version_is_named():
-    with pytest.raises(BadConfiguration, match="its format is 2, and this version of hamgr reads 1"):
+    with pytest.raises(BadConfiguration, match="its format is 3, and this version of hamgr reads 1 and 2"):
+        decode(msgpack.packb([3, [], []]))
+
+
+def test_what_an_earlier_version_reads_is_written_as_before_unless_fencing_is_armed():
+    two = Configuration(FIVE.voters[:2], FIVE.learners)
+    armed = two.with_fencing(True)
+    before, after = msgpack.unpackb(encode(two)), msgpack.unpackb(encode(armed))
+    assert (before[0], after[0]) == (1, 2)  # an earlier version refuses the latter, and says why
+    assert before[1:] == after[1:]
+    assert decode(encode(armed)) == armed
+    assert not decode(encode(two)).armed
+
+
+def test_fencing_is_armed_for_two_voters_only():
+    with pytest.raises(ChangeRefused, match="fencing is for 2 only"):
+        FIVE.with_fencing(True)
+    with pytest.raises(BadConfiguration, match="it is for 2 only"):
+        Configuration(FIVE.voters, (), armed=True)
+    with pytest.raises(BadConfiguration, match="it is for 2 only"):
         decode(msgpack.packb([2, [], []]))
+
+
+def test_while_fencing_is_armed_a_voter_goes_only_when_it_was_fenced_and_none_comes():
+    armed = Configuration(FIVE.voters[:2], FIVE.voters[2:]).with_fencing(True)
+    gone, spare = FIVE.voters[0].id, FIVE.voters[2].id
+    for after in (armed.promoted(spare), armed.demoted(gone), armed.without(gone)):
+        with pytest.raises(ChangeRefused, match="disarm it"):
+            check_change(armed, after)
+    with pytest.raises(ChangeRefused, match="disarm it"):
+        check_change(armed, armed.promoted(spare), fenced=True)
+    check_change(armed, armed.demoted(gone), fenced=True)
+    check_change(armed, armed.with_fencing(False))
+    check_change(armed, armed.without(spare))
+    assert armed.without(spare).armed
+    assert armed.with_learner(FIVE.learners[0]).armed
+    with pytest.raises(ChangeRefused, match="do it afterwards"):
+        check_change(Configuration(FIVE.voters[:1], FIVE.voters[1:]), armed)
 
 
 @settings(max_examples=300, deadline=None)
