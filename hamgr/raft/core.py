@@ -360,15 +360,13 @@ class Core:
 
     def _put(self, to: ReplicaId, message: Message) -> None:
         """Complete what the library says, and let it out when it may."""
-        match message["type"]:
-            case "next_node_idx":
-                self._following.complete(message)
-            case "request_vote":
-                message["transfer"] = self.election.for_transfer
-            case "response_vote":
-                pass
-            case other:
-                raise LogBroken(f"the consensus library sends {other}, which is a bug")
+        kind = message["type"]
+        if kind == "next_node_idx":
+            self._following.complete(message)
+        elif kind == "request_vote":
+            message["transfer"] = self.election.for_transfer
+        elif kind != "response_vote":
+            raise LogBroken(f"the consensus library sends {kind}, which is a bug")
         self._outbox.put(to, message)
 
     def _apply(self, entry: LogEntry) -> bool:
