@@ -13,10 +13,13 @@ from hamgr import api
 from hamgr.api.context import Steering
 from hamgr.raft.protocol.membership import Configuration, Member
 from hamgr.raft.replica import RaftReplica
-from hamgr.raft.settings import RaftSettings
+from hamgr.raft.settings import RaftSettings, Timers
 from tests.hamgr.api import fakes, rig
 from tests.hamgr.raft import kit
 from tests.ports import free_ports
+
+PATIENT = Timers(election_s_min=0.7, election_s_max=0.9, quorum_lost_s=0.7)
+"""A machine that stands still for half a second costs nobody the lead; callers wait for a second."""
 
 
 @dataclass
@@ -89,7 +92,7 @@ async def members(
     path: Path, count: int = 3, *, spare: int = 0, steering: Steering | None = None
 ) -> AsyncIterator[Members]:
     """Have `count` replicas run as a cluster, and `spare` more that could be added to it."""
-    found = kit.settings_of(count, path, spare=spare)
+    found = kit.settings_of(count, path, spare=spare, timers=PATIENT)
     ports = free_ports(len(found))
     addresses = {one.name: f"127.0.0.1:{port}" for one, port in zip(found, ports, strict=True)}
     initial = Configuration(tuple(_at(member, addresses) for member in found[0].initial.voters))
