@@ -1,6 +1,7 @@
 """Two real replicas that can fence each other: either goes on alone, and nothing is lost.
 
-The fence kills a process and looks whether it is gone. Voters are dead after 2 s here.
+The fence kills a process and looks whether it is gone. Voters are dead after 5 s here: a busy machine may
+stand still for two, and who is fenced for that does not come back by itself.
 """
 
 import json
@@ -52,7 +53,9 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     fencing = {"command": [str(script)], "timeout_s": 20, "test_every_s": 60}
     for plan in running.layout.replicas:
         settings = json.loads(plan.config.read_text())
-        plan.config.write_text(json.dumps({**settings, "autopilot": PACE, "fencing": fencing}))
+        plan.config.write_text(
+            json.dumps({**settings, "autopilot": {**PACE, "dead_s": 5.0}, "fencing": fencing})
+        )
     try:
         for name in running.names:
             running.processes.start_replica(name)
