@@ -295,6 +295,7 @@ class _Composition:
             admission=FileAdmission.of(self.settings),
             autopilot=self.autopilot,
             backups=self.backups,
+            fencing=self.drill,
             doctor=lambda: doctor.examine(self.settings),
             contact_age_s=lambda: self.replica.contact_age_s,
         )

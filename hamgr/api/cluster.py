@@ -88,6 +88,14 @@ def backup_warnings(told: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"code": "backup-failed", "message": message, "hint": hint} for message in failures]
 
 
+def fencing_warnings(told: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return whose fencing command failed its last test, as each says of itself."""
+    parts = {name: (one or {}).get("fencing") or {} for name, one in told.items()}
+    failures = [f"{name}: {part['failure']}" for name, part in sorted(parts.items()) if part.get("failure")]
+    hint = "call the command by hand; it is tested again every minute (docs/voters.md)"
+    return [{"code": "fencing-failed", "message": message, "hint": hint} for message in failures]
+
+
 def warnings(
     state: State, leadership: Leadership, lost: list[str], connected: int, total: int
 ) -> list[dict[str, str]]:

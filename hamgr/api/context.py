@@ -123,6 +123,14 @@ class Probes(Protocol):
     async def probe(self, nodes: Sequence[NodeName]) -> tuple[list[NodeName], dict[NodeName, str]]: ...
 
 
+class Fencing(Protocol):
+    """The tests of this replica's fencing command; see `hamgr.fencing.drill`."""
+
+    @property
+    def failure(self) -> str:
+        """What the last test said, if it failed."""
+
+
 class Backups(Protocol):
     """The backups that this replica makes; see `backup.service`."""
 
@@ -193,6 +201,7 @@ class ApiContext:
         admission: None when the authority's key is not here.
         autopilot: None when voters are made and unmade by operators alone.
         backups: None when this replica makes none.
+        fencing: None when this replica has no fencing command.
         contact_age_s: How long ago this leader's majority was heard of; None: it does not lead.
     """
 
@@ -217,6 +226,7 @@ class ApiContext:
     admission: Admission | None = None
     autopilot: Steering | None = None
     backups: Backups | None = None
+    fencing: Fencing | None = None
     doctor: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     contact_age_s: Callable[[], float | None] = lambda: None
     limits: Limits = field(default_factory=Limits)

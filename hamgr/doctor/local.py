@@ -45,6 +45,8 @@ def findings(settings: Config, *, running: bool = False) -> Iterator[Finding]:
         yield _folder(settings, owner)
     for what, address in (("raft", settings.raft), ("api", settings.api)):
         yield _address(what, address.removeprefix(HTTPS), running=running)
+    if settings.fencing is not None:
+        yield _fencing(Path(settings.fencing.command[0]))
     yield _free(settings.data_dir)
     yield _sync(settings)
 
@@ -107,6 +109,14 @@ def _address(what: str, address: str, *, running: bool) -> Finding:
     if running:
         return fail(what, f"nobody listens at {address}", "restart hamgrd, and look in its log")
     return ok(what, f"{address} is this machine's, and free")
+
+
+def _fencing(command: Path) -> Finding:
+    if not command.is_file():
+        return fail("fencing", f"{command} is not there", "correct fencing.command, or install it")
+    if not os.access(command, os.X_OK):
+        return fail("fencing", f"{command} cannot be executed", f"chmod 755 {command}")
+    return ok("fencing", f"{command} is there; hamgrd tests it when two replicas vote")
 
 
 def _free(data_dir: Path) -> Finding:

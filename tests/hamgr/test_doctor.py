@@ -103,3 +103,18 @@ def test_a_running_replica_looks_at_itself_over_the_api(founded: Founded) -> Non
     assert said["replica"] == "r1"
     assert (found["files"], found["data folder"], found["raft"], found["api"]) == ("ok",) * 4
     assert looked(founded.places)["api"]["says"].endswith("is served")
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o755, "ok"), (0o644, "fail"), (None, "fail")])
+def test_a_fencing_command_must_be_there_and_executable(
+    places: Places, tmp_path: Path, mode: int | None, level: str
+) -> None:
+    command = tmp_path / "fence.sh"
+    if mode is not None:
+        command.write_text("#!/bin/sh\n")
+        command.chmod(mode)
+    section = f"fencing: {{command: [{json.dumps(str(command))}]}}\n"
+    places.config.write_text(places.config.read_text() + section)
+    found = looked(places)["fencing"]
+    assert found["level"] == level
+    assert str(command) in found["says"]

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from hamgr.api import cluster, consensus, losses, peers, query
-from hamgr.api.context import context_of
+from hamgr.api.context import ApiContext, context_of
 from hamgr.api.middleware import CONSISTENCY, READ_AGE_S
 from hamgr.api.problems import KINDS, Problem
 from statemachine.codec import state_digest
@@ -67,6 +67,7 @@ def _self(request: web.Request, *, digest: bool) -> dict[str, Any]:
         "consensus": consensus.view(context.replica.figures),
         "vip": None if context.vip is None else context.vip.summary,
         "backup": None if context.backups is None else context.backups.summary,
+        "fencing": None if context.fencing is None else {"failure": context.fencing.failure},
     }
 
 
@@ -74,6 +75,17 @@ async def get_replica(request: web.Request) -> web.Response:
     """Tell what this one replica knows of itself; never asks another one."""
     query.allow(request, "digest")
     return web.json_response(_self(request, digest=query.flag(request, "digest")))
+
+
+def _also(context: ApiContext, voters: list[str], connected: list[str]) -> str:
+    """Say what is survived beyond any loss at once."""
+    return losses.also_survived(
+        voters,
+        connected,
+        context.replica.leadership.leader,
+        autopilot=context.autopilot,
+        armed=context.members.configuration.armed,
+    )
 
 
 async def get_status(request: web.Request) -> web.Response:
@@ -116,17 +128,12 @@ async def get_status(request: web.Request) -> web.Response:
     told = {own["name"]: own, **answers}
     vip = cluster.vip({name: (one or {}).get("vip") for name, one in told.items()})
     complaints = consensus.complaints(told) + cluster.vip_warnings(vip) + cluster.backup_warnings(told)
+    complaints += cluster.fencing_warnings(told)
     voters = context.replica.figures.voters
     counted = [one for one in replicas if not voters or one["name"] in voters]  # learners cannot be lost
     linked = [str(one["name"]) for one in counted if one["connected"]]
     total, connected = len(counted), len(linked)
-    also = losses.also_survived(
-        [str(one["name"]) for one in counted],
-        linked,
-        leadership.leader,
-        autopilot=context.autopilot,
-        armed=context.members.configuration.armed,
-    )
+    also = _also(context, [str(one["name"]) for one in counted], linked)
     lost = sorted(peer.name for peer in others if not peer.connected)
     bundle = state.bundles.get(state.current_bundle)
     return web.json_response(
