@@ -50,7 +50,7 @@ ip link del eth0
 
 The kernel would go on answering pings for a host that is off, so its network goes with it.
 """
-JOIN_CGROUP = ("sh", "-c", 'echo $$ > "$0"; exec "$@"')
+JOIN_CGROUP = ("sh", "-c", 'echo $$ > "$0" && exec "$@"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,9 +250,14 @@ class Machine:
 
 
 def remove_cgroup(cgroup: Path) -> None:
-    """Remove a cgroup and those below it, once they are empty: whoever was killed may take a moment to go."""
+    """Kill what is in a cgroup and below, and remove it: that may take a moment, and some may still come in.
+
+    A program whose starter was killed joins the cgroup by itself, whenever the machine gets round to it.
+    """
     deadline = time.monotonic() + EMPTY_TIMEOUT_S
     while cgroup.exists():
+        with contextlib.suppress(OSError):
+            (cgroup / "cgroup.kill").write_text("1")
         inside = [Path(path) for path, _, _ in os.walk(cgroup, topdown=False)]  # deepest first, itself last
         for path in inside:
             with contextlib.suppress(OSError):
