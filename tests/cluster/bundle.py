@@ -22,13 +22,20 @@ undrain:
 
 
 def write_bundle(
-    directory: Path, *, version: str, extra: str = "sleep {{ pause }}", more: str = "", root: str = ""
+    directory: Path,
+    *,
+    version: str,
+    extra: str = "sleep {{ pause }}",
+    more: str = "",
+    root: str = "",
+    proof: str = "",
 ) -> Path:
     """Write a bundle with a role `app`, whose scripts record that they ran; return its directory.
 
     Args:
         more: Further verbs of the component.
         root: Further keys of hamgr.yaml.
+        proof: Further steps of `verify`, as lines of YAML.
     """
     component = directory / "components" / "app"
     component.mkdir(parents=True, exist_ok=True)
@@ -53,7 +60,7 @@ commission:
 verify:
   - name: config
     file: {{path: /etc/app.conf, content: "version={version} port={{{{ port }}}}\\n"}}
-cleanup:
+{proof}cleanup:
   - name: undo
     script: {{source: effect.sh, template: true}}
   - name: config

@@ -1,7 +1,8 @@
 """Clusters for the tests of this folder: on the lab's network, with real OpenSSH nodes.
 
 1. `fleet` is a cluster of the test's own.
-2. `shared` is one for all tests that ask for it, with nodes as good as new.
+2. `shared` is one for all tests that ask for it, with nodes as good as new; `with_clock` is the same one,
+   whose clock may be put ahead.
 """
 
 from collections.abc import Iterator
@@ -89,6 +90,13 @@ def shared(standing: Fleet, on_lab_network: Lab) -> Iterator[Fleet]:
     yield standing
     cluster.wake()
     _forget_all(cluster)  # other tests use the hosts next
+
+
+@pytest.fixture
+def with_clock(shared: Fleet) -> Iterator[Fleet]:
+    """The session's cluster, which has the true time again afterwards."""
+    yield shared
+    shared.cluster.set_clock(ahead_s=0)
 
 
 def _forget_all(cluster: Cluster) -> None:

@@ -1,9 +1,11 @@
 """A cluster of real `hamgrd` processes, and a plain HTTP client that rides through failovers."""
 
+import hashlib
 import http.client
 import io
 import json
 import os
+import secrets
 import signal
 import tarfile
 import time
@@ -24,6 +26,8 @@ POLL_S = 0.05
 DEAD_S = 600.0
 CLOCK = Path(__file__).parent / "clock"
 RETRY_STATUSES = (502, 503, 504)
+PEOPLE = ("ann", "bob")
+"""Who has a token beside the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class Cluster:
     unreachable_deadline_s: float = 20.0
     preferred: str = ""
     """The replica that answered last, which is asked first: a frozen one costs a time-out."""
+    tokens: dict[str, str] = field(init=False)
+    """Of each of `PEOPLE`, to be shown to the API."""
     layout: Layout = field(init=False)
     processes: Processes = field(init=False)
 
@@ -58,10 +64,15 @@ class Cluster:
             ssh_key=self.ssh_key,
             unreachable_deadline_s=self.unreachable_deadline_s,
         )
+        self.tokens = {name: secrets.token_hex(32) for name in PEOPLE}
+        people = self.directory / "people"
+        people.write_text(self._token_lines())
+        people.chmod(0o600)
         for plan in self.layout.replicas:
             # Who is dead for a part of a test comes back as the voter that it was.
             settings = json.loads(plan.config.read_text())
-            plan.config.write_text(json.dumps({**settings, "autopilot": {"dead_s": DEAD_S}}))
+            settings |= {"token_file": str(people), "autopilot": {"dead_s": DEAD_S}}
+            plan.config.write_text(json.dumps(settings))
         self.failpoints.mkdir(exist_ok=True)
         paths = (str(CLOCK), os.environ.get("PYTHONPATH", ""))
         environment = {
@@ -70,6 +81,12 @@ class Cluster:
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         }
         self.processes = Processes(self.layout, environment=environment)
+
+    def _token_lines(self) -> str:
+        """Return a token file: one of no name, then those of people, the last of them only as its hash."""
+        lines = [self.layout.token, *(f"{name} {token}" for name, token in self.tokens.items())]
+        lines[-1] = f"{PEOPLE[-1]} sha256:{hashlib.sha256(self.tokens[PEOPLE[-1]].encode()).hexdigest()}"
+        return "".join(f"{line}\n" for line in lines)
 
     @property
     def failpoints(self) -> Path:
@@ -96,8 +113,10 @@ class Cluster:
         return [name for name in self.names if self.processes.ended(name) is not None]
 
     def set_clock(self, *, ahead_s: float) -> None:
-        """Put the clock ahead that the replicas read which are started from now on; 0 for the true time."""
-        (self.directory / "clock-ahead-s").write_text(str(ahead_s))
+        """Put the clock ahead that the replicas read, from now on; 0 for the true time."""
+        temporary = self.directory / ".clock-ahead-s"
+        temporary.write_text(str(ahead_s))
+        temporary.rename(self.directory / "clock-ahead-s")
 
     def revive(self) -> None:
         """Start what is dead, thaw what is frozen, and wait until all replicas answer."""

@@ -1,7 +1,6 @@
 """Schedules on real daemons: a moment that finds nobody is made up for, once, whoever leads then."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -22,15 +21,6 @@ pytestmark = pytest.mark.timeout(300)
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))
 AHEAD_S_MIN = 30
 """So long a moment must be away, for all that has to be said before it; nobody waits for it."""
-
-
-@pytest.fixture
-def with_clock(shared: Fleet) -> Iterator[Fleet]:
-    """The session's cluster, which has the true time again afterwards."""
-    yield shared
-    stop_all(shared)
-    shared.cluster.set_clock(ahead_s=0)
-    shared.cluster.revive()
 
 
 def stop_all(fleet: Fleet) -> None:
