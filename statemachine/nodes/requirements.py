@@ -26,7 +26,8 @@ class Member:
     """A node as this rule sees it: a role, as one bundle defines it.
 
     Attributes:
-        serving: False for one that is being commissioned: it needs others, and nobody can lean on it yet.
+        serving: False for one that is being commissioned, and where it matters who is at work now, for one
+            that is being upgraded: it needs others, and nobody can lean on it yet.
     """
 
     role: str
@@ -143,9 +144,15 @@ def waits_to_leave(state: State, present: Census, node: Node) -> list[str]:
 
 
 def at_work(state: State) -> Census:
-    """Count the nodes that do their role's work now: in service, in reach, not set aside, owing nothing."""
+    """Count the nodes that do their role's work now: in service, in reach, not set aside, owing nothing.
+
+    Those that are being upgraded are counted as such that nobody can lean on: they come back at any moment,
+    and need then what they needed before.
+    """
     return Counter(
-        Member(role=node.role, bundle=node.bundle) for node in state.nodes.values() if serves(node)
+        Member(role=node.role, bundle=node.bundle, serving=node.status is not Status.UPGRADING)
+        for node in state.nodes.values()
+        if node.status is Status.UPGRADING or serves(node)
     )
 
 

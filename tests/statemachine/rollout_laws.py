@@ -23,7 +23,7 @@ from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import Job, Node, State
 from statemachine.outcomes import Accepted, Outcome
 from statemachine.rollout import OnFailure, Promotion, Rollout
-from statemachine.words import TASK_ENDED, Digest, JobId, JobKind, NodeName, Presence, TaskState
+from statemachine.words import TASK_ENDED, Digest, JobId, JobKind, NodeName, Presence, Status, TaskState
 
 REVERSIBLE = (JobKind.UPGRADE, JobKind.COMMISSION)
 
@@ -250,12 +250,16 @@ def _numbers(command: SubmitJob, nodes: int) -> tuple[int, int | None]:
 
 
 def missing(state: State, stops: Node) -> Iterator[str]:
-    """Yield what roles at work would lack, or lack more, while the node `stops` is out of work."""
+    """Yield what roles would lack, or lack more, while the node `stops` is out of work.
+
+    Who is being upgraded does no work, and needs the others as before when it is back.
+    """
     at_work = [node for node in state.nodes.values() if _works(node)]
     if stops not in at_work:
         return
     rest = [node for node in at_work if node is not stops]
-    for node in rest:
+    back_soon = [node for node in state.nodes.values() if node.status is Status.UPGRADING]
+    for node in rest + back_soon:
         bundle = state.bundles.get(node.bundle)
         role = bundle.manifest.roles.get(node.role) if bundle else None
         for requirement in role.requires if role else ():

@@ -277,6 +277,24 @@ def test_a_role_keeps_its_minimum_at_work_while_its_nodes_are_upgraded() -> None
     assert fleet.due(job) == ["b", "c"]
 
 
+def test_who_is_upgraded_itself_comes_back_and_still_needs_the_others() -> None:
+    fleet = Fleet()
+    roles = {"master": (), "worker": (Requirement(role="master", minimum=1),)}
+    fleet.bundle(1, manifest(component("app"), roles=roles))
+    fleet.in_service("m1", role="master")
+    fleet.in_service("m2", role="master")
+    fleet.in_service("w", role="worker")
+    job = fleet.submit(JobKind.UPGRADE, "m1", "m2", "w", max_parallel=3)
+    fleet.claim(job, "m1")
+    fleet.claim(job, "w")
+    assert fleet.due(job) == ["m1", "w"], "both masters would be out of work when the worker is back"
+    fleet.stale_claim(job, "m2")
+    fleet.drive(job, "w")
+    fleet.stale_claim(job, "m2")
+    fleet.drive(job, "m1")
+    assert fleet.due(job) == ["m2"]
+
+
 def test_an_upgrade_that_could_never_keep_a_minimum_is_refused_unless_the_gap_is_accepted() -> None:
     fleet = Fleet()
     roles = {"master": (), "worker": (Requirement(role="master", minimum=1),)}
