@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -122,7 +123,10 @@ class Cluster:
         """Start what is dead, thaw what is frozen, and wait until all replicas answer."""
         self.wake()
         for name in self.names:
-            self.wait(f"replica {name}", lambda name=name: self.on(name, "GET", "/readyz").status == 200)
+            self.wait(f"replica {name}", partial(self._ready, name))
+
+    def _ready(self, name: str) -> bool:
+        return self.on(name, "GET", "/readyz").status == 200
 
     def wake(self) -> None:
         """Start what is dead and thaw what is frozen, without waiting for them."""
