@@ -63,7 +63,12 @@ def fleet(on_lab_network: Lab, tmp_path: Path) -> Iterator[Fleet]:
 def standing(lab_session: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Three replicas for a whole session, which soon believe that a node is silent."""
     directory = tmp_path_factory.mktemp("shared")
-    cluster = Cluster(directory / "cluster", ssh_key=Path(lab_session.ssh_key), unreachable_deadline_s=4.0)
+    cluster = Cluster(
+        directory / "cluster",
+        ssh_key=Path(lab_session.ssh_key),
+        unreachable_deadline_s=4.0,
+        movable_clock=True,
+    )
     try:
         with lab_session.in_hub():
             cluster.start()

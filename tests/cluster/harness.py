@@ -51,6 +51,8 @@ class Cluster:
     ssh_key: Path | None = None
     replicas: int = 3
     unreachable_deadline_s: float = 20.0
+    movable_clock: bool = False
+    """Whether `set_clock` works; each look at the time costs the replicas a look at a file then."""
     preferred: str = ""
     """The replica that answered last, which is asked first: a frozen one costs a time-out."""
     tokens: dict[str, str] = field(init=False)
@@ -75,12 +77,11 @@ class Cluster:
             settings |= {"token_file": str(people), "autopilot": {"dead_s": DEAD_S}}
             plan.config.write_text(json.dumps(settings))
         self.failpoints.mkdir(exist_ok=True)
-        paths = (str(CLOCK), os.environ.get("PYTHONPATH", ""))
-        environment = {
-            "HAMGR_FAILPOINTS": str(self.failpoints),
-            "HAMGR_TEST_CLOCK": str(self.directory / "clock-ahead-s"),
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        }
+        environment = {"HAMGR_FAILPOINTS": str(self.failpoints)}
+        if self.movable_clock:
+            paths = (str(CLOCK), os.environ.get("PYTHONPATH", ""))
+            environment["HAMGR_TEST_CLOCK"] = str(self.directory / "clock-ahead-s")
+            environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         self.processes = Processes(self.layout, environment=environment)
 
     def _token_lines(self) -> str:
@@ -115,6 +116,7 @@ class Cluster:
 
     def set_clock(self, *, ahead_s: float) -> None:
         """Put the clock ahead that the replicas read, from now on; 0 for the true time."""
+        assert self.movable_clock
         temporary = self.directory / ".clock-ahead-s"
         temporary.write_text(str(ahead_s))
         temporary.rename(self.directory / "clock-ahead-s")
