@@ -7,7 +7,8 @@ import click
 
 from cli import jobs
 from cli.exits import ApiError, CliError, Exit
-from cli.inventories.hosts import FORMATS, Host, read, text_of
+from cli.inventories.files import FORMATS, read, text_of
+from cli.inventories.hosts import Host
 from cli.inventories.table import addresses as listed
 from cli.lazy import LazyGroup
 from cli.options import Leaf, client, pairs, settings

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import jobs, names
-from cli.commands.replica_add import over_ssh, ssh_options
 from cli.exits import ApiError, CliError, Exit
+from cli.installing import over_ssh, ssh_options
 from cli.lazy import LazyGroup
 from cli.options import Leaf, client, confirm, settings, yes_option
 from cli.output import Column, clean, note, show
@@ -49,7 +49,10 @@ ONE = click.argument("name", shell_complete=names.replicas)
 @click.group(
     cls=LazyGroup,
     lazy={
-        "replace": ("cli.commands.replica_add:replace", "Put a new replica in the place of one, over SSH."),
+        "replace": (
+            "cli.commands.replica_replace:replace",
+            "Put a new replica in the place of one, over SSH.",
+        ),
         "promote": ("cli.commands.replica_votes:promote", "Give a standby a vote."),
         "demote": ("cli.commands.replica_votes:demote", "Make a voter a standby that stays one."),
         "target": ("cli.commands.replica_votes:target", "Say how many replicas should vote."),

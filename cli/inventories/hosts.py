@@ -1,16 +1,11 @@
-"""One machine of a list, what may be said of it, and which reader a file wants."""
+"""One machine of a list, and what may be said of it."""
 
 import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from cli.exits import CliError, Exit
-
-FILE_BYTES_MAX = 8 * 1024 * 1024
 HOSTS_MAX = 10_000
-FORMATS = ("ini", "yaml", "csv")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z")
 _GROUP = re.compile(r"[^a-z0-9._-]+")
 _RANGE = re.compile(r"\[([0-9A-Za-z]+):([0-9A-Za-z]+)(?::([0-9]+))?\]")
@@ -93,55 +88,3 @@ def _steps(first: str, last: str, step: int) -> list[str]:
     if len(first) == len(last) == 1 and first.isalpha() and last.isalpha():
         return [chr(code) for code in range(ord(first), ord(last) + 1, step)]
     return []
-
-
-def read(path: str, fmt: str) -> list[Host]:
-    """Return the hosts that a file names, each once.
-
-    Args:
-        path: `-` for standard input.
-        fmt: One of `FORMATS`; empty to tell by the file's name, and else by its first line.
-
-    Raises:
-        CliError: It cannot be read, or a line cannot be used; the message has file and line.
-    """
-    from cli.inventories import ansible, table  # noqa: PLC0415 - they use this module's names
-
-    text = text_of(path)
-    readers = {"ini": ansible.from_ini, "yaml": ansible.from_yaml, "csv": table.from_csv}
-    try:
-        found = readers[fmt or _format(path, text)](text)
-    except BadLine as error:
-        where = f"{path}:{error.line}" if error.line else path
-        raise CliError(Exit.USAGE, f"{where}: {error}", hint="nothing was done; mend the file") from error
-    if not 0 < len(found) <= HOSTS_MAX:
-        raise CliError(Exit.USAGE, f"{path}: names {len(found) or 'no'} hosts; 1 to {HOSTS_MAX} are possible")
-    return found
-
-
-def text_of(path: str) -> str:
-    """Return the text of a file, or of standard input for `-`; raises `CliError`."""
-    import sys  # noqa: PLC0415 - with what reads it
-
-    try:
-        data = sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if path == "-" else Path(path).read_bytes()
-        if len(data) > FILE_BYTES_MAX:
-            raise CliError(Exit.USAGE, f"{path}: larger than {FILE_BYTES_MAX} bytes; that is no list")
-        return data.decode("utf-8")
-    except OSError as error:
-        raise CliError(Exit.USAGE, f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CliError(Exit.USAGE, f"{path}: is not UTF-8 text") from error
-
-
-def _format(path: str, text: str) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix in (".yaml", ".yml"):
-        return "yaml"
-    if suffix == ".csv":
-        return "csv"
-    first = next((line for line in text.splitlines() if line.strip() and line.strip()[0] not in "#;"), "")
-    if first.strip() == "---" or first.rstrip().endswith(":"):
-        return "yaml"
-    names = {part.strip().lower() for part in first.split(",")}
-    return "csv" if {"name", "address"} <= names else "ini"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cli.exits import CliError
-from cli.inventories.hosts import Host, read
+from cli.inventories.files import read
+from cli.inventories.hosts import Host
 from cli.inventories.table import addresses
 from tests.cli.conftest import Cli, Replicas
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli import shipping
-from cli.commands import replica_add
+from cli import installing, shipping
 from cli.remote import Remote
 from tests.lab.kit import Lab
 
@@ -92,7 +91,7 @@ def desk(on_lab_network: Lab, tmp_path: Path) -> Iterator[Desk]:
 def found(desk: Desk) -> None:
     """Install hamgr on n1, and make the cluster there."""
     machine = desk.remote("n1")
-    replica_add.install(machine, shipping.pack())
+    installing.install(machine, shipping.pack())
     said = json.loads(machine.ask("/opt/hamgr/current/bin/hamgrd init --name r1 --start -o json"))
     (desk.folder / "ca.crt").write_bytes(desk.lab.read("n1", said["ca"]))
     desk.environment |= {
@@ -111,7 +110,7 @@ def shipped_ahead(desk: Desk, *nodes: str) -> Iterator[None]:
 
     def ship() -> None:
         for node in nodes:
-            replica_add.install(desk.remote(node), shipment)
+            installing.install(desk.remote(node), shipment)
 
     with ThreadPoolExecutor(max_workers=1) as one:
         shipping_them = one.submit(ship)

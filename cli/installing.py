@@ -1,4 +1,4 @@
-"""hamgr replica add HOST, and replace: a further replica over SSH, from a machine where hamgr runs.
+"""hamgr on a further machine over SSH, from one where it runs; what `replica add HOST` and `replace` do.
 
 1. Every step looks first whether it is done; the command can be given again after whatever went wrong.
 2. The join token is made when everything else is ready, for this name only, and goes over standard input.
@@ -13,8 +13,8 @@ import click
 from cli import remote
 from cli.commands import token
 from cli.exits import CliError, Exit
-from cli.options import Leaf, client, confirm, settings, yes_option
-from cli.output import note, show
+from cli.options import client
+from cli.output import note
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,7 +91,7 @@ def over_ssh(machine: remote.Remote, *, name: str) -> str:
     members = {item["name"]: item for item in asked.get("/v1/replicas")["items"]}
     shipment = shipping.pack()
     found = _probe(machine, shipment)
-    name = name or _name(machine.host) or _name(found.get("name", "")) or ""
+    name = name or name_of(machine.host) or name_of(found.get("name", "")) or ""
     if not name:
         raise CliError(Exit.USAGE, f"{machine.host} is no name for a replica", hint="add --name NAME")
     if members.get(name, {}).get("role") == "voter":
@@ -106,51 +106,6 @@ def over_ssh(machine: remote.Remote, *, name: str) -> str:
     join = shlex.join([f"{FOLDER}/current/bin/hamgrd", "join", "-", "--name", name, "--start"])
     machine.feed(f"exec {join} >&2", lambda stdin: _write(stdin, secret))
     return name
-
-
-@click.command(
-    cls=Leaf,
-    examples="""
-    hamgr replica replace r3 10.0.0.7 --name r6
-    hamgr replica replace r3 new-host.example --identity ~/.ssh/fleet --yes
-    """,
-)
-@click.argument("old")
-@click.argument("host")
-@ssh_options
-@yes_option
-def replace(
-    old: str,
-    host: str,
-    name: str,
-    user: str,
-    identity: str,
-    port: int | None,
-    config: str,
-    *,
-    accept_new: bool,
-    yes: bool,
-) -> None:
-    """Put a new replica on HOST in the place of OLD: the new one joins first, then OLD is removed."""
-    from cli.commands.replica import remove_replica  # noqa: PLC0415 - that module knows this one
-
-    asked = client()
-    names = [item["name"] for item in asked.get("/v1/replicas")["items"]]
-    machine = remote.Remote(
-        host=host, user=user, port=port, identity=identity, accept_new=accept_new, config=config
-    )
-    new = name or _name(host)
-    if old == new:
-        raise CliError(Exit.USAGE, f"the new replica cannot be called {old}, too", hint="add --name NAME")
-    if old not in names and new not in names:
-        raise CliError(Exit.NOT_FOUND, f"no replica is called {old}", hint=f"there are {', '.join(names)}")
-    confirm(f"Put a replica on {host} in the place of {old}?", yes=yes)
-    new = over_ssh(machine, name=name)
-    if old in names:
-        remove_replica(asked, old, force=False, yes=True)
-    data = asked.get("/v1/replicas")
-    show(settings().output, data, names=[new], text=f"{new} has taken the place of {old}")
-    note(data["quorum"]["sentence"])
 
 
 def _probe(machine: remote.Remote, shipment: Any) -> dict[str, str]:
@@ -199,7 +154,7 @@ def _write(stdin: Any, text: str) -> None:
     stdin.write(text.encode() + b"\n")
 
 
-def _name(host: str) -> str:
+def name_of(host: str) -> str:
     """Return a host's name as a replica's; empty when it is an address, or cannot be one."""
     label = host.partition(".")[0].lower()
     fits = label and len(label) <= NAME_CHARS_MAX and not host.replace(".", "").isdigit() and ":" not in host
