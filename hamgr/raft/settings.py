@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hamgr.raft.protocol.membership import Configuration, ReplicaId
-from hamgr.raft.wire.links import LinkSettings
+from hamgr.raft.wire.endpoint import LinkSettings
 from hamgr.raft.wire.tls import Credentials
 
 HEARTBEATS_LOST_MIN = 3

@@ -24,8 +24,9 @@ from pathlib import Path
 import uvloop
 
 from hamgr.raft.protocol.membership import Member, ReplicaId
+from hamgr.raft.wire.endpoint import LinkSettings
 from hamgr.raft.wire.hello import Hello
-from hamgr.raft.wire.links import Links, LinkSettings
+from hamgr.raft.wire.links import Links
 from hamgr.raft.wire.tls import Credentials
 from hamgr.security.authority import Authority
 

@@ -11,18 +11,16 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Container
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Container
+from typing import Any
 
 from hamgr.raft.port import CannotStart
 from hamgr.raft.protocol.membership import ReplicaId
 from hamgr.raft.wire import hello
 from hamgr.raft.wire.channel import Channel
+from hamgr.raft.wire.endpoint import Endpoint
 from hamgr.raft.wire.hello import BadHello
 from hamgr.security.authority import REPLICA, BadCertificate
-
-if TYPE_CHECKING:
-    from hamgr.raft.wire.links import Links
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +32,11 @@ ACCEPT_PAUSE_S = 0.1
 class Acceptor:
     """The listening side of the links."""
 
-    def __init__(self, links: "Links", address: str) -> None:
-        self._links = links
+    def __init__(self, endpoint: Endpoint, address: str, *, on_change: Callable[[ReplicaId], None]) -> None:
+        """Prepare only; `on_change` is told of a member whose connection to us has come, or gone."""
+        self._endpoint = endpoint
         self._address = address
+        self._on_change = on_change
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop
         self._resumption: asyncio.TimerHandle | None = None
@@ -94,15 +94,15 @@ class Acceptor:
         except (BlockingIOError, ConnectionError):  # it is gone already
             return
         except OSError as error:
-            self._links.counters["accepts_failed"] += 1
+            self._endpoint.counters["accepts_failed"] += 1
             logger.warning("no connection could be accepted: %s", error.strerror)
             self._loop.remove_reader(listener)
             self._resumption = self._loop.call_later(ACCEPT_PAUSE_S, self._listen, listener)
             return
         connection.setblocking(False)
-        places = self._strangers[self._links.is_host_of_a_member(peer[0])]
-        if len(places) >= self._links.settings.strangers_max:
-            self._links.counters["strangers_pushed_out"] += 1
+        places = self._strangers[self._endpoint.is_host_of_a_member(peer[0])]
+        if len(places) >= self._endpoint.settings.strangers_max:
+            self._endpoint.counters["strangers_pushed_out"] += 1
             oldest = next(iter(places))
             del places[oldest]
             oldest.cancel()
@@ -119,16 +119,16 @@ class Acceptor:
         for places in self._strangers:
             places.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._links.counters["failures"] += 1
+            self._endpoint.counters["failures"] += 1
             logger.error("the links could not handle a connection", exc_info=error)
 
     async def _welcome(self, connection: socket.socket, channel: Channel) -> None:
         """Find out who it is; it has little time for that, and is closed if it is nobody."""
-        counters, let_in = self._links.counters, False
+        counters, let_in = self._endpoint.counters, False
         try:
-            async with asyncio.timeout(self._links.settings.welcome_timeout_s):
+            async with asyncio.timeout(self._endpoint.settings.welcome_timeout_s):
                 await self._loop.connect_accepted_socket(
-                    lambda: channel, connection, ssl=self._links.server_tls
+                    lambda: channel, connection, ssl=self._endpoint.server_tls
                 )
                 peer = self._proven_member(channel)
                 let_in = peer is not None and self._let_in(peer, channel, await channel.first())
@@ -144,61 +144,65 @@ class Acceptor:
 
     def _proven_member(self, channel: Channel) -> ReplicaId | None:
         """Return whose certificate it was; None when it is refused."""
-        links = self._links
+        endpoint = self._endpoint
         try:
             proven = channel.proven()
         except BadCertificate as error:
-            links.refuse(channel, "bad_certificates", f"your certificate is no replica's: {error}")
+            endpoint.refuse(channel, "bad_certificates", f"your certificate is no replica's: {error}")
             return None
         if proven.kind != REPLICA:
-            links.refuse(channel, "clients_refused", "your certificate is a client's, and peers are replicas")
-        elif proven.cluster != links.own.cluster:
-            links.refuse(channel, "foreign_clusters", f"this is cluster {links.own.cluster}")
-        elif proven.id not in links.members:
-            links.refuse(channel, "non_members", "you are no member of this cluster as far as is known here")
+            endpoint.refuse(
+                channel, "clients_refused", "your certificate is a client's, and peers are replicas"
+            )
+        elif proven.cluster != endpoint.own.cluster:
+            endpoint.refuse(channel, "foreign_clusters", f"this is cluster {endpoint.own.cluster}")
+        elif proven.id not in endpoint.members:
+            endpoint.refuse(
+                channel, "non_members", "you are no member of this cluster as far as is known here"
+            )
         else:
             return ReplicaId(proven.id)
         return None
 
     def _let_in(self, peer: ReplicaId, channel: Channel, message: Any) -> bool:
         """Take `channel` as the one that `peer` speaks on, if its first message is in order."""
-        links = self._links
+        endpoint = self._endpoint
         if channel.broken:
-            links.counters["bad_first_frames"] += 1
+            endpoint.counters["bad_first_frames"] += 1
             return False
-        if peer not in links.members:  # any more
-            links.refuse(channel, "non_members", "you are no member of this cluster any more")
+        if peer not in endpoint.members:  # any more
+            endpoint.refuse(channel, "non_members", "you are no member of this cluster any more")
             return False
         try:
-            links.acquaintances.meet(hello.decode(message), peer)
+            endpoint.acquaintances.meet(hello.decode(message), peer)
         except BadHello as error:
             logger.warning("replica %s was refused: %s", peer, error)
-            links.refuse(channel, "bad_hellos", str(error))
+            endpoint.refuse(channel, "bad_hellos", str(error))
             return False
         before = self._members.get(peer)
         if before is not None:
             before.abort()
         self._members[peer] = channel
         channel.lost.add_done_callback(lambda _: self._forget(peer, channel))
-        channel.send(links.own.encode())
+        channel.send(endpoint.own.encode())
         channel.hand_to(lambda received: self._pass_on(peer, channel, received))
-        links.counters["links_accepted"] += 1
-        links.heard_from(peer)
+        endpoint.counters["links_accepted"] += 1
+        self._on_change(peer)
         return True
 
     def _pass_on(self, peer: ReplicaId, channel: Channel, received: Any) -> None:
         if type(received) is dict and received.get("type") == hello.TYPE:
             raise BadHello("it said hello twice")
         if self._members.get(peer) is channel:  # else what comes is from before it was replaced
-            self._links.receive(peer, received)
+            self._endpoint.receive(peer, received)
 
     def _forget(self, peer: ReplicaId, channel: Channel) -> None:
         if channel.broken:
-            self._links.counters["cut_for_bad_messages"] += 1
+            self._endpoint.counters["cut_for_bad_messages"] += 1
             logger.warning("a connection from replica %s was cut: %s", peer, channel.broken)
         if self._members.get(peer) is channel:
             del self._members[peer]
-            self._links.heard_from(peer)
+            self._on_change(peer)
 
 
 def _kind_of(error: OSError, channel: Channel) -> str:

@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hamgr.raft.protocol.membership import Member
 from hamgr.raft.wire import hello
 from hamgr.raft.wire.channel import Channel
+from hamgr.raft.wire.endpoint import Endpoint
 from hamgr.raft.wire.hello import BadHello
 from hamgr.security.authority import REPLICA, BadCertificate
-
-if TYPE_CHECKING:
-    from hamgr.raft.wire.links import Links
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +30,10 @@ class Dialler:
         channel: The link; None while there is none.
     """
 
-    def __init__(self, links: "Links", member: Member) -> None:
+    def __init__(self, endpoint: Endpoint, member: Member) -> None:
         self.address = member.raft
         self.channel: Channel | None = None
-        self._links = links
+        self._endpoint = endpoint
         self._member = member
         self._hurry = asyncio.Event()
         self._complaint = ""
@@ -52,7 +50,7 @@ class Dialler:
 
     def leave_earlier_life(self) -> None:
         """End the link if the peer was met in a later start since: two lives must not both get messages."""
-        now = self._links.hellos.get(self._member.id)
+        now = self._endpoint.acquaintances.hellos.get(self._member.id)
         if self.channel is not None and now is not None and now.nonce != self._nonce:
             self.channel.abort("the peer was started again")
 
@@ -64,7 +62,7 @@ class Dialler:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._links.counters["failures"] += 1
+            self._endpoint.counters["failures"] += 1
             logger.error("the link to %s failed and is not made again", self._member.name, exc_info=error)
 
     async def _run(self) -> None:
@@ -72,21 +70,21 @@ class Dialler:
         was_up = False
         while not self._closed:
             if attempt:
-                await self._pause(self._links.pause_s(attempt))
+                await self._pause(self._endpoint.pause_s(attempt))
             attempt += 1
             try:
                 self.channel = channel = await self._dial()
             except (OSError, ValueError, Refused) as error:
                 if was_up and isinstance(error, ConnectionRefusedError) and not self._closed:
-                    self._links.down(self._member.id, True)
+                    self._endpoint.down(self._member.id, True)
                 was_up = False
-                self._links.counters["dials_failed"] += 1
+                self._endpoint.counters["dials_failed"] += 1
                 self._complain(error)
                 continue
             since = self._loop.time()
             was_up, self._complaints = True, 0
-            self._links.counters["links_made"] += 1
-            self._links.up(self._member.id)
+            self._endpoint.counters["links_made"] += 1
+            self._endpoint.up(self._member.id)
             try:
                 await asyncio.shield(channel.lost)
             finally:
@@ -104,17 +102,17 @@ class Dialler:
             self._hurry.clear()
 
     async def _dial(self) -> Channel:
-        links = self._links
+        endpoint = self._endpoint
         host, _, port = self.address.rpartition(":")
         channel = Channel()
         try:
-            async with asyncio.timeout(links.settings.connect_timeout_s):
+            async with asyncio.timeout(endpoint.settings.connect_timeout_s):
                 await self._loop.create_connection(
-                    lambda: channel, host.strip("[]"), int(port), ssl=links.client_tls, server_hostname=""
+                    lambda: channel, host.strip("[]"), int(port), ssl=endpoint.client_tls, server_hostname=""
                 )
             self._check_certificate(channel)
-            channel.send(links.own.encode())
-            async with asyncio.timeout(links.settings.welcome_timeout_s):
+            channel.send(endpoint.own.encode())
+            async with asyncio.timeout(endpoint.settings.welcome_timeout_s):
                 answer = await channel.first()
             self._take_answer(answer)
         except TimeoutError as error:
@@ -130,8 +128,8 @@ class Dialler:
             proven = channel.proven()
         except BadCertificate as error:
             raise Refused(f"its certificate is no replica's: {error}") from error
-        if (proven.kind, proven.cluster, proven.id) != (REPLICA, self._links.own.cluster, self._member.id):
-            self._links.counters["wrong_identity"] += 1
+        if (proven.kind, proven.cluster, proven.id) != (REPLICA, self._endpoint.own.cluster, self._member.id):
+            self._endpoint.counters["wrong_identity"] += 1
             raise Refused(
                 f"at that address is {proven.kind} {proven.id} of cluster {proven.cluster}; correct it"
             )
@@ -141,10 +139,10 @@ class Dialler:
             raise Refused(f"it refuses us: {answer.get('reason')!a:.200}")
         try:
             met = hello.decode(answer)
-            self._links.acquaintances.meet(met, self._member.id)
+            self._endpoint.acquaintances.meet(met, self._member.id)
             self._nonce = met.nonce
         except BadHello as error:
-            self._links.counters["bad_hellos"] += 1
+            self._endpoint.counters["bad_hellos"] += 1
             raise Refused(str(error)) from error
 
     def _lose(self) -> None:
@@ -154,7 +152,7 @@ class Dialler:
         if channel.broken:
             logger.warning("the link to %s was cut: %s", self._member.name, channel.broken)
         channel.abort()
-        self._links.down(self._member.id, False)
+        self._endpoint.down(self._member.id, False)
 
     def _complain(self, error: Exception) -> None:
         """Log a reason once, when it has lasted."""

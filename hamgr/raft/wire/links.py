@@ -12,12 +12,8 @@
 
 import asyncio
 import logging
-import random
-import ssl
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hamgr.raft.port import CannotStart
@@ -25,37 +21,16 @@ from hamgr.raft.protocol.membership import Member, ReplicaId
 from hamgr.raft.protocol.messages import Message
 from hamgr.raft.wire import frames
 from hamgr.raft.wire.acceptor import Acceptor
-from hamgr.raft.wire.channel import Channel
 from hamgr.raft.wire.dialler import Dialler
+from hamgr.raft.wire.endpoint import Endpoint, LinkSettings
 from hamgr.raft.wire.frames import FrameError
-from hamgr.raft.wire.hello import Acquaintances, Hello
+from hamgr.raft.wire.hello import Hello
 from hamgr.raft.wire.tls import RENEW, Credentials
 
 logger = logging.getLogger(__name__)
 
 EXPIRY_WARNING_S = 30 * 24 * 3600.0
 EXPIRY_LOOK_S = 24 * 3600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkSettings:
-    """All times in seconds.
-
-    Attributes:
-        connect_timeout_s: For a TCP connection and its TLS handshake, when we dial.
-        welcome_timeout_s: For a stranger to prove who it is, and for a peer to answer our hello.
-        retry_s_min, retry_s_max: The pause before dialling again doubles from one to the other.
-        strangers_max: Connections that have not proved who they are; beyond that the oldest is closed. There
-            are as many again for those that come from hosts of members.
-        buffer_bytes_max: What may wait to be sent to one peer; beyond that the link is cut.
-    """
-
-    connect_timeout_s: float = 1.0
-    welcome_timeout_s: float = 2.0
-    retry_s_min: float = 0.05
-    retry_s_max: float = 1.0
-    strangers_max: int = 64
-    buffer_bytes_max: int = 64 * 1024 * 1024
 
 
 class Links:
@@ -81,25 +56,22 @@ class Links:
         Raises:
             CannotStart: The credentials cannot be used.
         """
-        self.own = own
-        self.settings = settings
-        self.counters: Counter[str] = Counter()
-        self.members: Mapping[ReplicaId, Member] = {}
-        self.acquaintances = Acquaintances(own.cluster)
-        self.receive, self.up, self.down = receive, up, down
+        self.endpoint = Endpoint(own, credentials, settings, receive=receive, up=up, down=down)
+        self.counters = self.endpoint.counters
         self._diallers: dict[ReplicaId, Dialler] = {}
         self._last: tuple[Message, bytes] | None = None
         self._expiry_look: asyncio.TimerHandle | None = None
-        self.server_tls: ssl.SSLContext
-        self.client_tls: ssl.SSLContext
-        self.expires_at = 0.0
-        self._use(credentials)
-        self._acceptor = Acceptor(self, address)
+        self._acceptor = Acceptor(self.endpoint, address, on_change=self._heard_from)
 
     @property
     def hellos(self) -> Mapping[ReplicaId, Hello]:
         """What each member that was met since the start has said of itself."""
-        return self.acquaintances.hellos
+        return self.endpoint.acquaintances.hellos
+
+    @property
+    def expires_at(self) -> float:
+        """When our certificate runs out, in seconds since 1970."""
+        return self.endpoint.expires_at
 
     async def start(self) -> None:
         """Listen.
@@ -112,8 +84,8 @@ class Links:
 
     def reconcile(self, members: Mapping[ReplicaId, Member]) -> None:
         """Dial these, let these in, and nobody else."""
-        self.members = dict(members)
-        self.acquaintances.forget_others_than(members)
+        self.endpoint.members = dict(members)
+        self.endpoint.acquaintances.forget_others_than(members)
         for replica, dialler in list(self._diallers.items()):
             member = members.get(replica)
             if member is None or member.raft != dialler.address:
@@ -121,7 +93,7 @@ class Links:
                 dialler.close()
         for replica, member in members.items():
             if replica not in self._diallers:
-                self._diallers[replica] = Dialler(self, member)
+                self._diallers[replica] = Dialler(self.endpoint, member)
         self._acceptor.close_others_than(members)
 
     def send(self, to: ReplicaId, message: Message) -> None:
@@ -139,7 +111,7 @@ class Links:
                 logger.error("nothing was sent to %s: %s", to, error)  # noqa: TRY400 - the sentence says all
                 return
         channel.write(self._last[1])
-        if channel.queued_bytes() > self.settings.buffer_bytes_max:
+        if channel.queued_bytes() > self.endpoint.settings.buffer_bytes_max:
             self.counters["cut_for_backlog"] += 1
             channel.abort("it does not read what it is sent")
 
@@ -148,32 +120,23 @@ class Links:
         dialler = self._diallers.get(to)
         return 0 if dialler is None or dialler.channel is None else dialler.channel.queued_bytes()
 
-    def heard_from(self, peer: ReplicaId) -> None:
-        """Note that a peer's connection to us has come, or gone: it is worth looking at ours, now."""
-        dialler = self._diallers.get(peer)
-        if dialler is not None:
-            dialler.hurry()
-            dialler.leave_earlier_life()
-
-    def is_host_of_a_member(self, host: str) -> bool:
-        """Say whether a member is expected at this IP address."""
-        return any(member.raft.rpartition(":")[0].strip("[]") == host for member in self.members.values())
-
     def reload(self, credentials: Credentials) -> None:
         """Use these for new connections; when they are unfit nothing changes, and the log says why."""
         try:
-            self._use(credentials)
+            self.endpoint.use(credentials)
         except CannotStart as error:
             self.counters["reloads_refused"] += 1
             logger.error("the certificates were not reloaded: %s", error)  # noqa: TRY400 - the sentence says all
         else:
             self.counters["reloads"] += 1
-            logger.info("the certificates were reloaded; ours is good until %s", time.ctime(self.expires_at))
+            logger.info(
+                "the certificates were reloaded; ours is good until %s", time.ctime(self.endpoint.expires_at)
+            )
             self._look_at_expiry()
 
     async def close(self) -> None:
         """Close everything; `down` is not called any more."""
-        self.down = lambda _peer, _refused: None
+        self.endpoint.down = lambda _peer, _refused: None
         if self._expiry_look is not None:
             self._expiry_look.cancel()
         for dialler in self._diallers.values():
@@ -182,33 +145,17 @@ class Links:
         self._diallers = {}
         await asyncio.gather(*tasks, self._acceptor.close(), return_exceptions=True)
 
-    def pause_s(self, attempt: int) -> float:
-        """Return how long to wait before dialling for the `attempt`th time without success."""
-        settings = self.settings
-        longest = min(settings.retry_s_max, settings.retry_s_min * 2.0 ** min(attempt - 1, 16))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads attempts, guards nothing
-
-    def refuse(self, channel: Channel, reason: str, what: str) -> None:
-        """Tell a peer why it is not let in, and close."""
-        self.counters[reason] += 1
-        channel.send({"type": "goodbye", "reason": what})
-        channel.close()
-
-    def _use(self, credentials: Credentials) -> None:
-        found = credentials.identity()
-        if (found.cluster, found.id) != (self.own.cluster, self.own.replica):
-            raise CannotStart(
-                f"{credentials.certificate} is for replica {found.id} of cluster {found.cluster}, "
-                f"but this is {self.own.replica} of {self.own.cluster}; {RENEW}"
-            )
-        server, client = credentials.server_context(), credentials.client_context()
-        self.server_tls, self.client_tls = server, client
-        self.expires_at = found.not_after.timestamp()
+    def _heard_from(self, peer: ReplicaId) -> None:
+        """Note that a peer's connection to us has come, or gone: it is worth looking at ours, now."""
+        dialler = self._diallers.get(peer)
+        if dialler is not None:
+            dialler.hurry()
+            dialler.leave_earlier_life()
 
     def _look_at_expiry(self) -> None:
         if self._expiry_look is not None:
             self._expiry_look.cancel()
-        left_s = self.expires_at - time.time()
+        left_s = self.endpoint.expires_at - time.time()
         if left_s < EXPIRY_WARNING_S:
             self.counters["expiry_warnings"] += 1
             logger.warning("this replica's certificate runs out in %.0f days; %s", left_s / 86_400, RENEW)

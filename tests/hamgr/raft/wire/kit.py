@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hamgr.raft.protocol.membership import Member, ReplicaId
+from hamgr.raft.wire.endpoint import LinkSettings
 from hamgr.raft.wire.hello import Hello
-from hamgr.raft.wire.links import Links, LinkSettings
+from hamgr.raft.wire.links import Links
 from hamgr.raft.wire.tls import Credentials
 from hamgr.security.authority import Authority, Issued
 from tests.ports import free_ports

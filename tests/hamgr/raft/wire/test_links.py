@@ -277,7 +277,10 @@ async def test_new_certificates_are_used_for_new_links_and_old_links_stay(replic
 
 async def test_a_bad_file_changes_nothing(replicas, certificates, caplog) -> None:
     one, other = await replicas.linked()
-    good, before = certificates.replica(one.me.id), (one.links.server_tls, one.links.client_tls)
+    good, before = (
+        certificates.replica(one.me.id),
+        (one.links.endpoint.server_tls, one.links.endpoint.client_tls),
+    )
     bad = [
         dataclasses.replace(good, certificate=good.ca.parent / "absent"),
         dataclasses.replace(good, key=certificates.replica(other.me.id).key),
@@ -288,7 +291,7 @@ async def test_a_bad_file_changes_nothing(replicas, certificates, caplog) -> Non
         one.links.reload(credentials)
         assert one.links.counters["reloads_refused"] == number
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == len(bad)
-    assert (one.links.server_tls, one.links.client_tls) == before
+    assert (one.links.endpoint.server_tls, one.links.endpoint.client_tls) == before
     await kit.talk(one, other)
 
 
