@@ -1,4 +1,4 @@
-"""One replica's end of its links: who it is, by which certificates, whom it knows, and what happened so far."""
+"""One replica's end of its links: who it is, its certificates, whom it knows, and what has happened."""
 
 import random
 import ssl
