@@ -19,10 +19,10 @@ from hamgr.autopilot.rules import Action, Change, Pace, Seen, View
 from hamgr.clock import Clock
 from hamgr.fencing.port import Fence
 from hamgr.jobs.proposer import Proposer
-from hamgr.raft.pair import Watch
+from hamgr.raft.core.pair import Watch
+from hamgr.raft.core.shrinking import PROBES_MIN, Evidence, RollCall
 from hamgr.raft.port import ConsensusError, Replica
 from hamgr.raft.protocol.membership import ChangeRefused, Member, ReplicaId
-from hamgr.raft.shrinking import PROBES_MIN, Evidence, RollCall
 from statemachine.cluster_commands import ReportReplica
 from statemachine.electorate import Electorate, ReplicaWish
 

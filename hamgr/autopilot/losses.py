@@ -1,7 +1,7 @@
 """Which further losses are survived: tried out, one after the other, on the electorate and its rules.
 
 1. What is lost at once must leave a majority; or else, with an autopilot, the leader and so many that they
-   are a majority of the electorate without one of the dead (see `hamgr.raft.shrinking`).
+   are a majority of the electorate without one of the dead (see `hamgr.raft.core.shrinking`).
 2. Before each of the losses that come one by one, the autopilot has had the time to let go of whom it can.
    Who leads then is whoever suits least.
 3. Either of two voters for which fencing is armed may be lost: the other one switches it off and goes on.

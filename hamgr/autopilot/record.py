@@ -7,8 +7,8 @@
 
 from collections.abc import Iterable
 
+from hamgr.raft.core.shrinking import RollCall
 from hamgr.raft.protocol.membership import ReplicaId
-from hamgr.raft.shrinking import RollCall
 from statemachine.model import Event
 
 LAG_ENTRIES_MAX = 1_024

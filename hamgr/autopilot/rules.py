@@ -19,8 +19,8 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hamgr.raft.core.shrinking import PROBES_MIN
 from hamgr.raft.protocol.membership import PAIR, ReplicaId
-from hamgr.raft.shrinking import PROBES_MIN
 
 WAITS_MAX = 6
 """After so many falls in a row, the wait grows no more."""

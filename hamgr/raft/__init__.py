@@ -6,8 +6,7 @@
 From the outside in: `replica` lives on the caller's event loop and waits (`proposals`, `waiting`, `members`).
 `engine` is a thread with a loop of its own, and `consensus` what happens on it: it drives the core, applies
 what is committed (`applier`), compares states (`divergence`, `agreement`), knows the others (`roster`), and
-says how it is (`gauges`, `figures`, `stalls`). `core` is consensus without sockets, threads or clocks:
-`following` and `clients` are its two sides, `library` is pysyncobj, which nothing else imports (`pin`), and
-`protocol/` holds the rules that the library lacks. `store/` is what must survive a power cut, `wire/` the
-links between replicas.
+says how it is (`gauges`, `figures`, `stalls`). `core/` is consensus without sockets, threads or clocks:
+pysyncobj, held to our rules; `protocol/` has those that the library lacks. `store/` is what must survive a
+power cut, `wire/` the links between replicas.
 """

@@ -19,7 +19,7 @@ from typing import Any
 
 from hamgr.raft.applier import Applier
 from hamgr.raft.contact import Contact, contact_of
-from hamgr.raft.core import Core
+from hamgr.raft.core.core import Core
 from hamgr.raft.divergence import Divergence
 from hamgr.raft.figures import Histogram
 from hamgr.raft.freshness import Freshness

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hamgr.raft.core import Core
+    from hamgr.raft.core.core import Core
 
 
 @dataclass(frozen=True, slots=True)

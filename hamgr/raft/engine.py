@@ -14,7 +14,7 @@ from functools import partial
 import uvloop
 
 from hamgr.raft.consensus import Consensus
-from hamgr.raft.core import Core
+from hamgr.raft.core.core import Core
 from hamgr.raft.port import CannotStart
 from hamgr.raft.proposals import Proposal
 from hamgr.raft.settings import RaftSettings

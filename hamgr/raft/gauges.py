@@ -6,7 +6,7 @@ Reads what another thread writes, one value at a time: each is whole, but two ma
 from collections.abc import Mapping
 
 from hamgr.raft.consensus import Consensus
-from hamgr.raft.core import Core
+from hamgr.raft.core.core import Core
 from hamgr.raft.figures import Figures, PeerFigures, Queues, SnapshotFigures, Stalls
 
 REFUSED = (

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from hamgr.raft.core import Core
+from hamgr.raft.core.core import Core
+from hamgr.raft.core.pair import Watch
+from hamgr.raft.core.shrinking import Evidence, RollCall
 from hamgr.raft.engine import Engine
-from hamgr.raft.pair import Watch
 from hamgr.raft.port import LAG_ENTRIES_MAX, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
-from hamgr.raft.shrinking import Evidence, RollCall
 
 T = TypeVar("T")
 

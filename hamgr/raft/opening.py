@@ -5,8 +5,8 @@ import secrets
 import time
 from collections.abc import Callable
 
-from hamgr.raft.collaborators import Machine, Network
-from hamgr.raft.core import Core
+from hamgr.raft.core.collaborators import Machine, Network
+from hamgr.raft.core.core import Core
 from hamgr.raft.port import CannotStart
 from hamgr.raft.settings import RaftSettings
 from hamgr.raft.store.folder import Folder

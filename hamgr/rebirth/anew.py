@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hamgr.bootstrap.places import make_folder, write
 from hamgr.config import api_url
-from hamgr.raft.library import NO_OP
+from hamgr.raft.core.library import NO_OP
 from hamgr.raft.port import CannotStart
 from hamgr.raft.protocol import membership
 from hamgr.raft.protocol.configurations import KIND

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hamgr.config import Config
-from hamgr.raft.library import NO_OP, REGULAR
+from hamgr.raft.core.library import NO_OP, REGULAR
 from hamgr.raft.protocol import membership
 from hamgr.raft.protocol.configurations import KIND, Configurations
 from hamgr.raft.protocol.membership import BadConfiguration, Configuration

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from hamgr.autopilot import rules
-from hamgr.raft import clients, following
-from hamgr.raft.core import Core
-from hamgr.raft.following import Following
+from hamgr.raft.core import clients, following
+from hamgr.raft.core.core import Core
+from hamgr.raft.core.following import Following
+from hamgr.raft.core.shrinking import Shrinking
 from hamgr.raft.freshness import Freshness
 from hamgr.raft.protocol import guard, outbox, reads
 from hamgr.raft.protocol.configurations import Configurations
 from hamgr.raft.protocol.membership import Configuration
 from hamgr.raft.protocol.messages import Message
-from hamgr.raft.shrinking import Shrinking
 from hamgr.raft.store.journal import Journal
 
 Plant = Callable[[pytest.MonkeyPatch], None]

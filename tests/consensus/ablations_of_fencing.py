@@ -2,10 +2,10 @@
 
 import pytest
 
-from hamgr.raft.pair import Pair
+from hamgr.raft.core.pair import Pair
+from hamgr.raft.core.shrinking import Evidence, Shrinking
 from hamgr.raft.protocol import membership
 from hamgr.raft.protocol.membership import Configuration
-from hamgr.raft.shrinking import Evidence, Shrinking
 from tests.consensus.fences import Fences
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from hamgr.autopilot import rules
 from hamgr.autopilot.record import Record
 from hamgr.autopilot.rules import Action, Change, Pace, Seen, View
+from hamgr.raft.core.shrinking import PROBES_MIN, Evidence, RollCall
 from hamgr.raft.protocol.membership import ChangeRefused, ReplicaId
-from hamgr.raft.shrinking import PROBES_MIN, Evidence, RollCall
 from tests.consensus.fences import Fences
 from tests.consensus.figures import Figures
 from tests.consensus.hosts import Host

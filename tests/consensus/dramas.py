@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hamgr.raft.shrinking import Evidence
+from hamgr.raft.core.shrinking import Evidence
 from tests.consensus.story import Story
 
 Drama = Callable[[Story], None]

@@ -5,8 +5,8 @@ They are the counterexamples of `docs/decisions/0018`, told step by step.
 
 from typing import Any
 
+from hamgr.raft.core.shrinking import Evidence
 from hamgr.raft.protocol.membership import ReplicaId
-from hamgr.raft.shrinking import Evidence
 from tests.consensus.dramas import let_go, voters
 from tests.consensus.story import Story
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgpack
 
-from hamgr.raft.core import Core
+from hamgr.raft.core.core import Core
 from hamgr.raft.freshness import Freshness
 from hamgr.raft.port import CannotStart
 from hamgr.raft.protocol.membership import Configuration, Member
@@ -311,7 +311,7 @@ class Host:
 
 
 class _Wire:
-    """One life's way to the others; a `hamgr.raft.core.Network`."""
+    """One life's way to the others; a `hamgr.raft.core.core.Network`."""
 
     def __init__(self, host: Host, life: int) -> None:
         self._host = host

@@ -18,7 +18,7 @@ SNAPSHOT_TAKES_S_MAX = 0.3
 
 
 class Machine:
-    """One life of one replica; a `hamgr.raft.core.Machine`.
+    """One life of one replica; a `hamgr.raft.core.core.Machine`.
 
     Attributes:
         index: The log's index that was applied or passed last.

@@ -76,7 +76,7 @@ def candidate(tell_story) -> tuple[Story, int]:
     """Return a story in which `e`, cut off, stands for election with its own vote alone."""
     story = tell_story(voters=5)
     story.split("abcd", "e")
-    story.until(lambda: story["e"].core.leader is None or not story["e"].core._up)
+    story.until(lambda: story["e"].core.leader is None or not story["e"].core.peers.up)
     core = story["e"].core
     core.election.allow(core.term, story["e"]._clock())
     story.until(lambda: core.term > story.term("a"))

@@ -5,7 +5,7 @@ The autopilots' probes say what is so. A voter is dead after 0.8 s here, and aft
 
 import pytest
 
-from hamgr.raft.clients import Clients
+from hamgr.raft.core.clients import Clients
 from tests.consensus import ablations, dramas
 from tests.consensus.autopilots import PACE
 from tests.consensus.dramas import SEEN_S, let_go, voters

@@ -26,12 +26,8 @@ class Core(Raft, Protocol):
     def library(self) -> "Library": ...
     @property
     def pair(self) -> "Pair": ...
-
-    def introduce(self, peer: ReplicaId) -> None:
-        """Tell `peer` whom to let in."""
-
-    def make_acquainted(self, configuration: membership.Configuration, index: int) -> None:
-        """Let in whom a later configuration names."""
+    @property
+    def peers(self) -> "Peers": ...
 
 
 class Library(Protocol):
@@ -47,6 +43,16 @@ class Pair(Protocol):
 
     def take_following(self, sender: ReplicaId, message: Message) -> None: ...
     def take_followed(self, sender: ReplicaId, message: Message) -> None: ...
+
+
+class Peers(Protocol):
+    """The links to the others."""
+
+    def introduce(self, peer: ReplicaId) -> None:
+        """Tell `peer` whom to let in."""
+
+    def make_acquainted(self, configuration: membership.Configuration, index: int) -> None:
+        """Let in whom a later configuration names."""
 
 
 class Following(Protocol):
@@ -264,7 +270,7 @@ class Guard:
             },
         )
         if alive:  # whom it may not let in, if it has missed a change of the members
-            core.introduce(sender)
+            core.peers.introduce(sender)
 
     def _pre_vote_answer(self, sender: ReplicaId, message: Message) -> None:
         core = self._core
@@ -284,7 +290,7 @@ class Guard:
             configuration = membership.decode(message["configuration"])
         except membership.BadConfiguration as error:
             raise BadMessage(f"members: {error}") from error
-        self._core.make_acquainted(configuration, message["index"])
+        self._core.peers.make_acquainted(configuration, message["index"])
 
     def _leader_is_alive(self) -> bool:
         """Say whether a leader is at work, as far as we can know; a leader knows by its majority."""

@@ -9,9 +9,9 @@ import pytest
 from hamgr.autopilot.driver import Autopilot
 from hamgr.autopilot.record import FALLS_KEPT_S
 from hamgr.autopilot.rules import Pace
+from hamgr.raft.core.shrinking import RollCall
 from hamgr.raft.port import Leadership, NotCommitted, OutcomeUnknown
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
-from hamgr.raft.shrinking import RollCall
 from statemachine.electorate import Electorate, ReplicaWish
 from statemachine.model import Event
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from hamgr.fencing.port import Verdict
-from hamgr.raft.pair import Watch
+from hamgr.raft.core.pair import Watch
 from hamgr.raft.port import Leadership
 from hamgr.raft.protocol.membership import ChangeRefused
 from statemachine.electorate import Electorate, ReplicaWish

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hamgr.raft.clients import FORWARDED_MAX, PROPOSAL_S_MAX, READ_S_MAX, UNCOMMITTED_MAX
-from hamgr.raft.library import REGULAR
+from hamgr.raft.core.clients import FORWARDED_MAX, PROPOSAL_S_MAX, READ_S_MAX, UNCOMMITTED_MAX
+from hamgr.raft.core.library import REGULAR
 from hamgr.raft.protocol.membership import Configuration
 from hamgr.raft.protocol.messages import ENTRY_BYTES_MAX, BadMessage
 from hamgr.raft.protocol.reads import READS_MAX
@@ -72,7 +72,7 @@ def test_a_leader_takes_the_command_of_a_follower_and_a_follower_takes_none(lead
 
 
 def test_a_leader_without_a_majority_takes_no_more_than_it_may(leader, monkeypatch):
-    monkeypatch.setattr("hamgr.raft.clients.UNCOMMITTED_MAX", 3)
+    monkeypatch.setattr("hamgr.raft.core.clients.UNCOMMITTED_MAX", 3)
     taken = [ask(leader.core.submit, b"x") for _ in range(5)]
     assert taken == [[True]] * 3 + [[False]] * 2
     assert leader.core.log.last == leader.core.commit + 3
@@ -96,7 +96,7 @@ def test_a_replica_that_has_renounced_takes_no_command(leader):
 
 
 def test_commands_whose_answers_are_lost_do_not_use_up_the_room_for_others(follower, clock, monkeypatch):
-    monkeypatch.setattr("hamgr.raft.clients.FORWARDED_MAX", 2)
+    monkeypatch.setattr("hamgr.raft.core.clients.FORWARDED_MAX", 2)
     lost = [ask(follower.core.submit, b"x") for _ in range(2)]
     assert ask(follower.core.submit, b"y") == [False]
     for _ in range(1 + int(PROPOSAL_S_MAX / 0.1)):  # the leader is well all the time
@@ -169,7 +169,7 @@ def test_a_follower_that_is_asked_for_an_index_says_that_it_has_none(follower):
 
 
 def test_reads_that_wait_for_a_leader_are_bounded(follower, monkeypatch):
-    monkeypatch.setattr("hamgr.raft.clients.READS_MAX", 2)
+    monkeypatch.setattr("hamgr.raft.core.clients.READS_MAX", 2)
     answers = [ask(follower.core.read_index) for _ in range(3)]
     assert answers == [[], [], [None]]
     assert READS_MAX > 2
@@ -216,7 +216,7 @@ def test_a_second_change_is_refused_while_the_first_is_not_committed(leader):
 
 
 def test_a_second_change_is_refused_until_the_first_was_answered(leader, monkeypatch):
-    monkeypatch.setattr("hamgr.raft.library.APPLY_MAX", 1)
+    monkeypatch.setattr("hamgr.raft.core.library.APPLY_MAX", 1)
     ask(leader.core.submit, b"x")
     first = ask(leader.core.change, THREE.with_learner(D))
     leader.core.receive(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hamgr.raft.library import APPLY_MAX
+from hamgr.raft.core.library import APPLY_MAX
 from hamgr.raft.protocol.membership import Configuration
 from tests.hamgr.raft.protocol.conftest import clock, leader, make, replica
 from tests.hamgr.raft.protocol.kit import (

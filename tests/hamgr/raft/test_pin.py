@@ -15,9 +15,9 @@ import pysyncobj.version
 import pytest
 
 import hamgr
-from hamgr.raft import pin
-from hamgr.raft.library import Library
-from hamgr.raft.pin import (
+from hamgr.raft.core import pin
+from hamgr.raft.core.library import Library
+from hamgr.raft.core.pin import (
     FILES,
     LIBRARY_VERSION,
     PRIVATE_FIELDS,
@@ -81,9 +81,8 @@ def in_a_process_of_its_own(code, **environment):
 
 
 def test_every_file_of_the_library_that_is_loaded_is_pinned():
-    code = (
-        "import sys, hamgr.raft.core; print(*(m for m in sys.modules if m.partition('.')[0] == 'pysyncobj'))"
-    )
+    loaded = "print(*(m for m in sys.modules if m.partition('.')[0] == 'pysyncobj'))"
+    code = f"import sys, hamgr.raft.core.core; {loaded}"
     run = in_a_process_of_its_own(code)
     assert set(run.stdout.split()) == set(FILES), run.stderr
 
@@ -95,7 +94,7 @@ def test_a_changed_file_of_the_library_is_refused(tmp_path, name):
     with (copy / f"{name}.py").open("a") as file:
         file.write("\n")
     path = os.pathsep.join([str(tmp_path), str(SOURCES.parent)])
-    run = in_a_process_of_its_own("import hamgr.raft.core", PYTHONPATH=path)
+    run = in_a_process_of_its_own("import hamgr.raft.core.core", PYTHONPATH=path)
     assert run.returncode != 0
     assert f"{copy / name}.py is not the file that hamgr was tested with; reinstall" in run.stderr
 
@@ -121,7 +120,7 @@ def names_in(source):
 
 
 def test_the_lists_of_private_members_are_complete():
-    used, replaced, texts = names_in((SOURCES / "raft" / "library.py").read_text())
+    used, replaced, texts = names_in((SOURCES / "raft" / "core" / "library.py").read_text())
     assert used == {*PRIVATE_METHODS_CALLED, *PRIVATE_FIELDS}
     assert replaced == set(PRIVATE_METHODS_REPLACED)
     assert texts == set()

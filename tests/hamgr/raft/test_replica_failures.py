@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from hamgr.raft import core, library
 from hamgr.raft import replica as replica_module
+from hamgr.raft.core import core, library
 from hamgr.raft.port import CannotStart, ConsensusError, NoLeader, NotCommitted
 from hamgr.raft.replica import RaftReplica
 from statemachine.outcomes import Accepted

@@ -13,7 +13,7 @@ from cli.demo.layout import make_ssh_key
 from hamgr import config
 from hamgr.commands import main
 from hamgr.membership import credentials_of
-from hamgr.raft.library import NO_OP, REGULAR
+from hamgr.raft.core.library import NO_OP, REGULAR
 from hamgr.raft.protocol.membership import ReplicaId
 from hamgr.raft.store import identity
 from hamgr.raft.store.folder import Folder

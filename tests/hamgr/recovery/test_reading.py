@@ -4,7 +4,7 @@ import pytest
 
 from hamgr import config
 from hamgr.membership import credentials_of, raft_settings
-from hamgr.raft.library import REGULAR
+from hamgr.raft.core.library import REGULAR
 from hamgr.raft.protocol import membership
 from hamgr.raft.store.folder import Folder
 from hamgr.raft.store.snapshot import Snapshot, encode_snapshot

@@ -9,9 +9,9 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass
 
-from hamgr.raft.core import Core
-from hamgr.raft.library import REGULAR
-from hamgr.raft.pin import library
+from hamgr.raft.core.core import Core
+from hamgr.raft.core.library import REGULAR
+from hamgr.raft.core.pin import library
 from hamgr.raft.protocol.membership import Configuration, Member, ReplicaId
 from hamgr.raft.store.folder import Folder, encode_snapshot
 from hamgr.raft.store.snapshot import Snapshot

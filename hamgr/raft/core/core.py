@@ -15,13 +15,15 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from hamgr.raft.absences import Absences
-from hamgr.raft.clients import Clients
-from hamgr.raft.collaborators import Machine, Network
-from hamgr.raft.following import Following
-from hamgr.raft.handover import Handover
-from hamgr.raft.library import NO_OP, REGULAR, Library
-from hamgr.raft.pair import Pair
+from hamgr.raft.core.absences import Absences
+from hamgr.raft.core.clients import Clients
+from hamgr.raft.core.collaborators import Machine, Network
+from hamgr.raft.core.following import Following
+from hamgr.raft.core.handover import Handover
+from hamgr.raft.core.library import NO_OP, REGULAR, Library
+from hamgr.raft.core.pair import Pair
+from hamgr.raft.core.peers import Peers
+from hamgr.raft.core.shrinking import Shrinking
 from hamgr.raft.protocol import membership, messages
 from hamgr.raft.protocol.configurations import KIND
 from hamgr.raft.protocol.election import Election, Timers
@@ -33,7 +35,6 @@ from hamgr.raft.protocol.raft import LogEntry
 from hamgr.raft.protocol.reads import ReadRounds
 from hamgr.raft.protocol.replication import Replicator
 from hamgr.raft.protocol.snapshots import Outgoing
-from hamgr.raft.shrinking import Shrinking
 from hamgr.raft.store.folder import Folder
 from hamgr.raft.store.journal import Journal, LogBroken
 from hamgr.raft.store.snapshot import Snapshot
@@ -72,10 +73,9 @@ class Core:
         self.log = journal
         self.now = clock
         self.renounced = ""
-        self._network, self._machine, self._folder = network, machine, folder
+        self._machine, self._folder = machine, folder
         self._trailing_entries = trailing_entries
-        self._up: set[ReplicaId] = set()
-        self._acquaintances: tuple[int, Configuration] = (-1, Configuration())
+        self.peers = Peers(self, network)
         self._outbox = Outbox(network.send)
         self._following = Following(self, folder, machine)
         self._leader_seen: ReplicaId | None = None
@@ -161,7 +161,7 @@ class Core:
         return age_s if age_s < float("inf") else None
 
     def is_up(self, peer: ReplicaId) -> bool:
-        return peer in self._up
+        return peer in self.peers.up
 
     def lag(self, peer: ReplicaId) -> int | None:
         """Return how many entries `peer` lacks; None when we do not lead or do not know."""
@@ -172,14 +172,14 @@ class Core:
 
     def peer_up(self, peer: ReplicaId) -> None:
         """Note a new link to `peer`."""
-        self._up.add(peer)
+        self.peers.up.add(peer)
         self.shrinking.heard(peer)
         self.replicator.linked(peer)
-        self.introduce(peer)
+        self.peers.introduce(peer)
 
     def peer_down(self, peer: ReplicaId, *, refused: bool = False) -> None:
         """Note that the link is gone; `refused`: the host says that nobody listens there any more."""
-        self._up.discard(peer)
+        self.peers.up.discard(peer)
         if refused and peer == self.leader and not self.leads:
             self.election.lost(self.now())
 
@@ -307,36 +307,15 @@ class Core:
     def send(self, to: ReplicaId, message: Message) -> None:
         self._outbox.put(to, message)
 
-    def make_acquainted(self, configuration: Configuration, index: int) -> None:
-        """Let in whom a later configuration names; who votes is for the log alone to say."""
-        if index > max(self._acquaintances[0], self.configuration_index):
-            self._acquaintances = (index, configuration)
-            self._reconcile()
-
     def adopt_configuration(self) -> None:
         """Act on the configuration that is in force now."""
         now, me = self.configuration, {self.me}
         self.library.set_members(now.voter_ids - me, now.ids - now.voter_ids - me)
         if self.leads:
             self.replicator.adopt()
-        self._reconcile()
-        for peer in self._up:
-            self.introduce(peer)
-
-    def introduce(self, peer: ReplicaId) -> None:
-        """Tell a peer whom to let in: who was away may be led by somebody it has never heard of."""
-        known = membership.encode(self.configuration)
-        self.send(peer, {"type": "members", "index": self.configuration_index, "configuration": known})
-
-    def _reconcile(self) -> None:
-        """Keep links to whom any configuration names that is in force, or may be in force again."""
-        index, later = self._acquaintances
-        named = [self.configurations.at(self.commit), self.configuration]
-        if index > self.configuration_index:
-            named.append(later)
-        known = {member.id: member for configuration in named for member in configuration.members}
-        known.pop(self.me, None)
-        self._network.reconcile(known)
+        self.peers.reconcile()
+        for peer in self.peers.up:
+            self.peers.introduce(peer)
 
     def _may_ever_stand(self) -> bool:
         return not self.renounced and self.me in self.configuration.voter_ids
@@ -378,7 +357,7 @@ class Core:
             return False
         self._machine.passed(index)
         if kind == KIND:
-            self._reconcile()
+            self.peers.reconcile()
             self._clients.applied_change(entry)
         return True
 

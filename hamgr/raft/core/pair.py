@@ -16,16 +16,14 @@
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from hamgr.raft.core.shrinking import Evidence, Shrinking
+from hamgr.raft.core.whole import Whole
 from hamgr.raft.protocol import membership
 from hamgr.raft.protocol.configurations import KIND
 from hamgr.raft.protocol.membership import Member, ReplicaId
 from hamgr.raft.protocol.messages import Message
-from hamgr.raft.shrinking import Evidence
-
-if TYPE_CHECKING:
-    from hamgr.raft.core import Core
 
 TELL_S = 0.5
 """How often a follower that can fence says so."""
@@ -52,6 +50,11 @@ class Watch:
     refusal: str
 
 
+class Core(Whole, Protocol):
+    @property
+    def shrinking(self) -> Shrinking: ...
+
+
 class Pair:
     """What one of two voters knows of the other one, and does when it has fenced it.
 
@@ -60,7 +63,7 @@ class Pair:
         ready: The command has passed its last test.
     """
 
-    def __init__(self, core: "Core", randomness: random.Random) -> None:
+    def __init__(self, core: Core, randomness: random.Random) -> None:
         self.can_fence = False
         self.ready = False
         self._core = core

@@ -12,31 +12,15 @@ with one storage behind all of them, all stand still at once, and nobody has fai
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
-from hamgr.raft.protocol.election import Election, Timers
-from hamgr.raft.protocol.raft import Raft
-
-
-class Library(Protocol):
-    def excuse(self, absence_s: float) -> None:
-        """Do not count a time as silence of the others."""
-
-
-class Core(Raft, Protocol):
-    @property
-    def library(self) -> Library: ...
-    @property
-    def election(self) -> Election: ...
-
-    def next_at(self) -> float:
-        """Return when a turn is due, if nothing comes before."""
+from hamgr.raft.core.whole import Whole
+from hamgr.raft.protocol.election import Timers
 
 
 class Absences:
     """What one replica knows of its own."""
 
-    def __init__(self, core: Core, timers: Timers) -> None:
+    def __init__(self, core: Whole, timers: Timers) -> None:
         self._core = core
         self._bearable_s = timers.election_s_min / 2
 

@@ -1,18 +1,14 @@
 """How a leader gives leadership away: to a follower that has the whole log, or by stepping down."""
 
-from typing import TYPE_CHECKING
-
+from hamgr.raft.core.whole import Whole
 from hamgr.raft.protocol.election import Timers
 from hamgr.raft.protocol.membership import ReplicaId
-
-if TYPE_CHECKING:
-    from hamgr.raft.core import Core
 
 
 class Handover:
     """The ways out of leadership of one replica (Ongaro's dissertation, section 3.10)."""
 
-    def __init__(self, core: "Core", timers: Timers) -> None:
+    def __init__(self, core: Whole, timers: Timers) -> None:
         self._core = core
         self._timers = timers
         self._asked_at = float("-inf")

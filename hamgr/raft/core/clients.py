@@ -7,9 +7,9 @@
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from hamgr.raft.library import REGULAR
+from hamgr.raft.core.library import REGULAR
+from hamgr.raft.core.whole import Whole
 from hamgr.raft.protocol import membership
 from hamgr.raft.protocol.configurations import KIND
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, ReplicaId
@@ -17,9 +17,6 @@ from hamgr.raft.protocol.messages import ENTRY_BYTES_MAX, Message
 from hamgr.raft.protocol.outbox import Outbox
 from hamgr.raft.protocol.raft import LogEntry
 from hamgr.raft.protocol.reads import READS_MAX, ROUND_S_MAX, ReadRounds
-
-if TYPE_CHECKING:
-    from hamgr.raft.core import Core
 
 UNCOMMITTED_MAX = 10_000
 """Entries that a leader takes without a majority; more would only wait, in memory."""
@@ -32,7 +29,7 @@ PROPOSAL_S_MAX = 5.0
 class Clients:
     """The questions that are open on one replica."""
 
-    def __init__(self, core: "Core", rounds: ReadRounds, outbox: Outbox, first_number: int) -> None:
+    def __init__(self, core: Whole, rounds: ReadRounds, outbox: Outbox, first_number: int) -> None:
         """Number the questions from `first_number` on.
 
         It should be random: an answer to what this replica asked before a restart must not be taken for

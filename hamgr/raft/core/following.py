@@ -7,9 +7,8 @@
 4. A received snapshot keeps the entries after it when the log agrees with it, and replaces it otherwise.
 """
 
-from typing import TYPE_CHECKING
-
-from hamgr.raft.collaborators import Machine
+from hamgr.raft.core.collaborators import Machine
+from hamgr.raft.core.whole import Whole
 from hamgr.raft.protocol import membership
 from hamgr.raft.protocol.configurations import Configurations
 from hamgr.raft.protocol.membership import Configuration, ReplicaId
@@ -22,10 +21,6 @@ from hamgr.raft.store.journal import LogBroken
 from hamgr.raft.store.snapshot import Snapshot, SnapshotDamaged
 from hamgr.raft.store.transfer import IncomingSnapshot
 
-if TYPE_CHECKING:
-    from hamgr.raft.core import Core
-
-
 ASK_AGAIN_S = 1.0
 """How long a leader has time to begin a snapshot that was asked for; one it has may be too old."""
 
@@ -33,7 +28,7 @@ ASK_AGAIN_S = 1.0
 class Following:
     """What one replica does with what its leader sends."""
 
-    def __init__(self, core: "Core", folder: Folder, machine: Machine) -> None:
+    def __init__(self, core: Whole, folder: Folder, machine: Machine) -> None:
         self._core = core
         self._folder = folder
         self._machine = machine

@@ -15,12 +15,10 @@ What is checked here, when the change is appended and not before, keeps it from 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from hamgr.raft.core.whole import Whole
 from hamgr.raft.protocol.membership import Configuration, ReplicaId
-
-if TYPE_CHECKING:
-    from hamgr.raft.core import Core
 
 PROBES_MIN = 2
 PROBED_S_MAX = 10.0
@@ -73,10 +71,20 @@ class RollCall:
     armable: bool = False
 
 
+class Pair(Protocol):
+    def armable(self) -> bool:
+        """Say whether fencing could be armed for the two voters now."""
+
+
+class Core(Whole, Protocol):
+    @property
+    def pair(self) -> Pair: ...
+
+
 class Shrinking:
     """What one replica knows of the others' silence, and what it does about it."""
 
-    def __init__(self, core: "Core", quorum_lost_s: float) -> None:
+    def __init__(self, core: Core, quorum_lost_s: float) -> None:
         self._core = core
         self._quorum_lost_s = quorum_lost_s
         self._heard: dict[ReplicaId, float] = {}

@@ -9,7 +9,7 @@ when, snapshots, and every byte on the wire or the disk.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hamgr.raft.pin import Node, SyncObj, SyncObjConf, Transport, library
+from hamgr.raft.core.pin import Node, SyncObj, SyncObjConf, Transport, library
 from hamgr.raft.protocol.election import Timers
 from hamgr.raft.protocol.membership import ReplicaId
 from hamgr.raft.protocol.messages import Message
