@@ -95,21 +95,29 @@ class _Children:
         self._news = threading.Condition()
         threading.Thread(target=self._reap, daemon=True).start()
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.wait()
-            except ChildProcessError:
-                time.sleep(POLL_S)
-                continue
-            with self._news:
-                self._ended[pid] = status
-                self._news.notify_all()
+    def start(self, order: dict[str, object]) -> int:
+        """Start a process; what is known of an earlier one with the same id is forgotten."""
+        with self._news:
+            pid = _spawn(order)
+            self._ended.pop(pid, None)
+            return pid
 
     def wait(self, pid: int) -> int:
         with self._news:
             self._news.wait_for(lambda: pid in self._ended)
-            return os.waitstatus_to_exitcode(self._ended[pid])
+            return os.waitstatus_to_exitcode(self._ended.pop(pid))
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            except ChildProcessError:
+                time.sleep(POLL_S)
+                continue
+            assert found is not None
+            with self._news:  # its id is free from now on, and with it what is kept below it
+                _, self._ended[found.si_pid] = os.waitpid(found.si_pid, 0)
+                self._news.notify_all()
 
 
 def _spawn(order: dict[str, object]) -> int:
@@ -146,7 +154,7 @@ def main() -> None:
     children = _Children()
     for line in sys.stdin:
         order = json.loads(line)
-        pid = _spawn(order)
+        pid = children.start(order)
         print(children.wait(pid) if order["wait"] else pid, flush=True)
     _end_everything()
 
