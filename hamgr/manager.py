@@ -3,20 +3,25 @@
 1. It runs on every replica and works only while that replica leads. Being deposed cancels its workers;
    what they had begun on nodes goes on there, and is adopted by the next leader.
 2. What is owed comes from `work.pending` and `upkeep.duties` alone, so there is no other path for recovery.
-3. At most `workers_max` tasks are at work at once, however many are owed.
+3. The stamps and deadlines of one task agree with each other, whatever the machine's clock is set to.
+4. At most `workers_max` tasks are at work at once, however many are owed.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hamgr.jobs import discovery, reviews, upkeep
+from hamgr.clock import SteadyClock
+from hamgr.jobs import discovery, upkeep
+from hamgr.jobs.calendar import Calendar
 from hamgr.jobs.proposer import NotInCharge
+from hamgr.jobs.reviews import Reviewer
 from hamgr.jobs.worker import TaskWorker, Tools
 from statemachine.commands import FoundCluster
 from statemachine.jobs import upkeep as upkeep_rules
 from statemachine.jobs import work
+from statemachine.jobs.upkeep import CordonDue, DebtsDue, Duty
 from statemachine.jobs.work import Due, ProbeDue, ReviewDue, TaskDue
 from statemachine.model import State
 from statemachine.words import TASK_ENDED, JobId, NodeName
@@ -45,11 +50,17 @@ class Manager:
 
     def __init__(self, *, tools: Tools, new_cluster: str, workers_max: int = WORKERS_MAX) -> None:
         self._tools = tools
+        self._look_anew()
         self._new_cluster = new_cluster
         self._workers_max = workers_max
         self._running: dict[tuple[JobId, NodeName], _Running] = {}
         self._term = 0
         self._nudge = asyncio.Event()
+
+    def _look_anew(self) -> None:
+        """Forget what an earlier leadership knew of the clock."""
+        self._reviewer = Reviewer(self._tools)
+        self._calendar = Calendar(self._tools)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -61,6 +72,7 @@ class Manager:
                 leadership = replica.leadership
                 if not leadership.leads or leadership.term != self._term:
                     await self._drop_all()
+                    self._look_anew()
                 began_s = loop.time()
                 if leadership.leads:
                     self._term = leadership.term
@@ -74,7 +86,7 @@ class Manager:
         for duty in upkeep_rules.duties(state):
             key = JobId(type(duty).__name__), NodeName("")
             if key not in self._running:
-                self._spawn(group, key, upkeep.see_to(self._tools, duty), None)
+                self._spawn(group, key, self._see_to(duty), None)
         for due in work.pending(state):
             key = _key(due)
             running = self._running.get(key)
@@ -83,15 +95,23 @@ class Manager:
             elif len(self._running) < self._workers_max:
                 self._begin(group, due, key)
 
+    def _see_to(self, duty: Duty) -> Coroutine[None, None, None]:
+        if isinstance(duty, CordonDue):
+            return upkeep.expire(self._tools, duty)
+        if isinstance(duty, DebtsDue):
+            return upkeep.collect(self._tools)
+        return self._calendar.see_to(duty)
+
     def _begin(self, group: asyncio.TaskGroup, due: Due, key: tuple[JobId, NodeName]) -> None:
         if isinstance(due, ProbeDue):
             self._spawn(group, key, discovery.probe(self._tools, due), None)
             return
         if isinstance(due, ReviewDue):
-            self._spawn(group, key, reviews.review(self._tools, due.job), None)
+            self._spawn(group, key, self._reviewer.review(due.job), None)
             return
+        clock = SteadyClock(self._tools.clock)
         worker = TaskWorker(
-            tools=self._tools,
+            tools=replace(self._tools, clock=clock, proposer=self._tools.proposer.by(clock)),
             job=due.job,
             node=due.node,
             claimant=f"{self._tools.replica.name} in term {self._term}",

@@ -15,7 +15,13 @@ from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.presence_commands import ReportPresences
 from statemachine.rollout import Rollout
-from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
+from statemachine.schedule_commands import (
+    DropSchedule,
+    FireSchedule,
+    PauseSchedule,
+    PutSchedule,
+    ReplanSchedule,
+)
 from statemachine.stamped import Stamped
 from statemachine.upgrade_commands import UpgradeCommand
 from statemachine.words import Digest, JobId, JobKind, NodeName, Offline, Presence, Scalar, Value
@@ -276,11 +282,14 @@ class ReviewJob(Stamped):
     Attributes:
         open_until: When the window that is open at `at` closes; None when none is open.
         opens_at: When the next one opens; None when none ever does, or the job has none.
+        quiet_s: For how long this leader has seen no task end, by a clock that never jumps; None when it does
+            not tell, and then the stamps in the job decide.
     """
 
     job: JobId
     open_until: float | None = None
     opens_at: float | None = None
+    quiet_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,6 +378,7 @@ Command: TypeAlias = (
     | DropSchedule
     | PauseSchedule
     | FireSchedule
+    | ReplanSchedule
     | SubmitDiscovery
     | CancelJob
     | PauseJob

@@ -61,7 +61,13 @@ from statemachine.nodes import inventory, maintenance, presences
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.presence_commands import ReportPresences
 from statemachine.rollouts import waves
-from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
+from statemachine.schedule_commands import (
+    DropSchedule,
+    FireSchedule,
+    PauseSchedule,
+    PutSchedule,
+    ReplanSchedule,
+)
 from statemachine.upgrade_commands import BeginUpgrade, GiveUpgradeTurn, ReportUpgrade, StopUpgrade
 from statemachine.words import NodeName
 
@@ -152,7 +158,7 @@ def _obey(draft: Draft, command: Command) -> Outcome:  # noqa: PLR0912 - one arm
             return approvals.record_plan(draft, command)
         case ApprovePlan():
             return approvals.approve_plan(draft, command)
-        case PutSchedule() | DropSchedule() | PauseSchedule() | FireSchedule():
+        case PutSchedule() | DropSchedule() | PauseSchedule() | FireSchedule() | ReplanSchedule():
             return schedules.obey(draft, command)
         case SubmitDiscovery():
             return submission.submit_discovery(draft, command)

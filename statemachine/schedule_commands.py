@@ -56,3 +56,17 @@ class FireSchedule(Stamped):
     due: float
     moment: float
     next_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplanSchedule(Stamped):
+    """Wait for an earlier moment: the clock by which the one that is waited for was worked out was ahead.
+
+    Attributes:
+        due: The moment that is waited for (`Schedule.next_at`).
+        next_at: The one to wait for instead, after `at` and before `due`.
+    """
+
+    name: str
+    due: float
+    next_at: float

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,11 +192,16 @@ class BackupService:
     def _due(self) -> bool:
         mine = [one for one in self._own() if one.header.replica == self._sources.replica.name]
         self._last = mine[0] if mine else None
-        return self._last is None or time.time() - self._last.header.at >= self._settings.every_s
+        return is_due(mine, every_s=self._settings.every_s, now=time.time())
 
     def _own(self) -> list[Kept]:
         found = files.listed(self._settings.directory)
         return [one for one in found if one.header.cluster == self._sources.cluster]
+
+
+def is_due(mine: Iterable[Kept], *, every_s: float, now: float) -> bool:
+    """Return whether no backup is recent; one that is dated in the future was made by a wrong clock."""
+    return not any(0 <= now - one.header.at < every_s for one in mine)
 
 
 def _prove(path: Path, key: bytes, digest: str) -> None:

@@ -28,6 +28,10 @@ class Proposer:
         self._clock = clock
         self._new_id = new_id
 
+    def by(self, clock: Clock) -> "Proposer":
+        """Return one that stamps by another clock."""
+        return Proposer(replica=self._replica, clock=clock, new_id=self._new_id)
+
     def make(self, command: Callable[..., C], **fields: Any) -> C:
         """Return a new command of the type `command`, stamped with id, time and actor."""
         return command(

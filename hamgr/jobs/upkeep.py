@@ -1,16 +1,13 @@
-"""The leader's duties beside the jobs: each waits for its moment and tells the log."""
+"""The leader's duties to nodes beside the jobs: maintenance ends in time, and debts are collected."""
 
 import asyncio
 
 from backends.ports import BackendError
-from hamgr.jobs.windows import BadWindow, newest_moment, next_moment
 from hamgr.jobs.worker import Tools, host_of
 from statemachine.commands import ExpireMaintenance, PayDebt, ReportPresence
-from statemachine.jobs.upkeep import CordonDue, DebtsDue, Duty, ScheduleDue
+from statemachine.jobs.upkeep import CordonDue
 from statemachine.outcomes import Rejected
 from statemachine.rollouts import debts
-from statemachine.schedule import LATE_S_MAX
-from statemachine.schedule_commands import FireSchedule, PauseSchedule
 from statemachine.words import NodeName, Presence
 
 SLEEP_S_MAX = 5.0
@@ -23,37 +20,25 @@ LOOK_S = 0.5
 """How often, within that pause, it is looked whether somebody else has met one of them."""
 
 
-async def see_to(tools: Tools, duty: Duty) -> None:
-    """Do a duty whose moment has come; wait for it, `SLEEP_S_MAX` at most, where it has not.
+async def expire(tools: Tools, due: CordonDue) -> None:
+    """End a maintenance whose time is over; wait for that, `SLEEP_S_MAX` at most, where it is not.
 
     Raises:
         NotInCharge: This replica does not lead any more.
     """
-    if isinstance(duty, CordonDue):
-        await _expire(tools, duty)
-    elif isinstance(duty, DebtsDue):
-        await _collect(tools)
-    else:
-        await _fire(tools, duty)
-
-
-async def _expire(tools: Tools, due: CordonDue) -> None:
-    if await _early(tools, due.at):
-        return
+    wait_s = due.at - tools.clock.now()
+    if wait_s > 0:
+        await asyncio.sleep(min(wait_s, SLEEP_S_MAX))
+        return  # the manager comes back as long as something is due
     await tools.proposer.settle(tools.proposer.make(ExpireMaintenance, node=due.node))
 
 
-async def _early(tools: Tools, at: float) -> bool:
-    """Sleep for a while when the moment has not come; the manager comes back as long as something is due."""
-    wait_s = at - tools.clock.now()
-    if wait_s <= 0:
-        return False
-    await asyncio.sleep(min(wait_s, SLEEP_S_MAX))
-    return True
+async def collect(tools: Tools) -> None:
+    """Have nodes pay that can; look once for those that are missing, and rest until somebody is back.
 
-
-async def _collect(tools: Tools) -> None:
-    """Have nodes pay that can; look once for those that are missing, and rest until somebody is back."""
+    Raises:
+        NotInCharge: This replica does not lead any more.
+    """
     for name in debts.payable(tools.replica.state, tools.clock.now()):
         outcome = await tools.proposer.settle(tools.proposer.make(PayDebt, node=name))
         if isinstance(outcome, Rejected):
@@ -86,30 +71,3 @@ async def _look_for(tools: Tools, name: NodeName, slots: asyncio.Semaphore) -> N
         ReportPresence, node=name, presence=Presence.REACHABLE, reason="it owes an upgrade, and answered"
     )
     await tools.proposer.settle(command)
-
-
-async def _fire(tools: Tools, due: ScheduleDue) -> None:
-    """Say that a moment has come; of several that were missed, only the newest one is made up for."""
-    if await _early(tools, due.at):
-        return
-    schedule = tools.replica.state.schedules.get(due.name)
-    if schedule is None or schedule.next_at != due.at:
-        return
-    now = tools.clock.now()
-    try:
-        moment, following = await asyncio.to_thread(_worked_out, schedule.cron, schedule.zone, due.at, now)
-    except BadWindow as error:
-        reason = f"replica {tools.replica.name} cannot tell when it is due: {error}"
-        stop = tools.proposer.make(PauseSchedule, name=due.name, on=True, reason=reason)
-        await tools.proposer.settle(stop)
-        return
-    command = tools.proposer.make(
-        FireSchedule, name=due.name, due=due.at, moment=moment, next_at=following or 0.0
-    )
-    await tools.proposer.settle(command)
-
-
-def _worked_out(cron: str, zone: str, due: float, now: float) -> tuple[float, float | None]:
-    """Return the newest moment from `due` to `now`, if that is recent, else `due`; and the next one."""
-    recent = newest_moment(cron, zone, max(due, now - LATE_S_MAX), now)
-    return (due if recent is None else recent), next_moment(cron, zone, now)

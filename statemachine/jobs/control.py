@@ -126,13 +126,12 @@ def review_job(draft: Draft, command: ReviewJob) -> Outcome:
     job = _live(draft, command.job)
     if isinstance(job, Rejected):
         return job
-    due = gates.review_due(job)
-    if due is None or command.at < due:
+    if not gates.worth_a_review(job, command):
         return Rejected(
             reason=Reason.STALE_CLAIM,
             message=f"there is nothing about job {job.id} that the clock decides now",
             offenders=(job.id,),
         )
-    gates.review(draft, job.id, open_until=command.open_until, opens_at=command.opens_at)
+    gates.review(draft, command)
     waves.settle(draft, job.id)
     return Accepted(index=draft.index, ref=job.id)

@@ -3,7 +3,8 @@
 1. A moment is named by its time: whoever fires it first has fired it, and nobody else can.
 2. A moment that was missed is made up for within `LATE_S_MAX`, once however many were missed, else skipped.
 3. A schedule makes no job while its last one still runs.
-4. Whatever became of a moment is told by an event and kept until the next one.
+4. A moment that was worked out by a clock that was hours ahead gives way to an earlier one.
+5. Whatever became of a moment is told by an event and kept until the next one.
 """
 
 from statemachine import codec, words
@@ -17,13 +18,21 @@ from statemachine.nodes.inventory import invalid
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
 from statemachine.rollout import CRON, ZONE
 from statemachine.schedule import LATE_S_MAX, SCHEDULES_MAX, Schedule
-from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
+from statemachine.schedule_commands import (
+    DropSchedule,
+    FireSchedule,
+    PauseSchedule,
+    PutSchedule,
+    ReplanSchedule,
+)
 from statemachine.words import JobId, JobKind, JobState, RequestId
 
 UNSCHEDULED = frozenset({JobKind.DISCOVER, JobKind.REPLACE})
 
 
-def obey(draft: Draft, command: PutSchedule | DropSchedule | PauseSchedule | FireSchedule) -> Outcome:
+def obey(
+    draft: Draft, command: PutSchedule | DropSchedule | PauseSchedule | FireSchedule | ReplanSchedule
+) -> Outcome:
     match command:
         case PutSchedule():
             return put_schedule(draft, command)
@@ -33,6 +42,8 @@ def obey(draft: Draft, command: PutSchedule | DropSchedule | PauseSchedule | Fir
             return pause_schedule(draft, command)
         case FireSchedule():
             return fire_schedule(draft, command)
+        case ReplanSchedule():
+            return replan_schedule(draft, command)
 
 
 def put_schedule(draft: Draft, command: PutSchedule) -> Outcome:
@@ -148,12 +159,8 @@ def fire_schedule(draft: Draft, command: FireSchedule) -> Outcome:
     schedule = draft.before.schedules.get(command.name)
     if schedule is None:
         return no_such_schedule(command.name)
-    if schedule.paused or not schedule.next_at or command.due != schedule.next_at or command.at < command.due:
-        return Rejected(
-            reason=Reason.STALE_CLAIM,
-            message=f"schedule {schedule.name} waits for no such moment now",
-            offenders=(schedule.name,),
-        )
+    if not _waits_for(schedule, command.due) or command.at < command.due:
+        return _no_such_moment(schedule)
     if not command.due <= command.moment <= command.at:
         return invalid(f"the moment of schedule {schedule.name} is not one that has passed", schedule.name)
     if command.next_at and not command.next_at > command.moment:
@@ -165,6 +172,34 @@ def fire_schedule(draft: Draft, command: FireSchedule) -> Outcome:
     _keep(draft, fired)
     draft.event("schedule.fired" if job else "schedule.skipped", schedule.name, said, job=job)
     return Accepted(index=draft.index, ref=job or schedule.name)
+
+
+def replan_schedule(draft: Draft, command: ReplanSchedule) -> Outcome:
+    schedule = draft.before.schedules.get(command.name)
+    if schedule is None:
+        return no_such_schedule(command.name)
+    if not _waits_for(schedule, command.due):
+        return _no_such_moment(schedule)
+    if not command.at < command.next_at < command.due:
+        return invalid(
+            f"schedule {schedule.name} can only be moved to an earlier moment to come", schedule.name
+        )
+    _keep(draft, replace(schedule, next_at=command.next_at))
+    said = f"it waits for {command.due - command.next_at:.0f} s less, since the clock has been set back"
+    draft.event("schedule.replanned", schedule.name, said)
+    return Accepted(index=draft.index, ref=schedule.name)
+
+
+def _waits_for(schedule: Schedule, due: float) -> bool:
+    return not schedule.paused and bool(schedule.next_at) and due == schedule.next_at
+
+
+def _no_such_moment(schedule: Schedule) -> Rejected:
+    return Rejected(
+        reason=Reason.STALE_CLAIM,
+        message=f"schedule {schedule.name} waits for no such moment now",
+        offenders=(schedule.name,),
+    )
 
 
 def _job_of(draft: Draft, schedule: Schedule, command: FireSchedule) -> tuple[JobId, str]:

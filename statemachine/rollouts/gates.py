@@ -3,9 +3,11 @@
 1. When one node more has failed than the job may lose, no further task begins: the running wave is all that
    can go beyond the budget. A canary that fails is always one too many.
 2. A hold is set once for each reason and lifted by what it names: an operator, or the clock.
-3. The clock comes in with `ReviewJob` alone; `review_due` says when the leader has to look.
+3. The clock comes in with `ReviewJob` alone; `review_due` says when the leader has to look. Where clocks are
+   set or leaders' clocks differ, the newest look decides, and no job counts as stalled for that.
 """
 
+from statemachine.commands import ReviewJob
 from statemachine.copying import replace
 from statemachine.draft import Draft
 from statemachine.model import Job, Task
@@ -140,29 +142,60 @@ def overdue(job: Job, at: float) -> bool:
     return due is not None and due <= at
 
 
-def review(draft: Draft, job_id: JobId, *, open_until: float | None, opens_at: float | None) -> None:
-    """Take the clock, which is `draft.at`, and the windows as the leader worked them out, into account."""
-    job = draft.jobs[job_id]
-    if held(job, HoldKind.SCHEDULED) and draft.at >= job.rollout.start_at:
-        lift(draft, job_id, HoldKind.SCHEDULED)
-    if job.rollout.windows:
-        _review_windows(draft, job_id, open_until=open_until, opens_at=opens_at)
-    if not draft.jobs[job_id].holds:
-        _review_progress(draft, job_id)
+def worth_a_review(job: Job, command: ReviewJob) -> bool:
+    """Return whether a leader's look at the clock decides anything: something is due, or its clock says so.
 
-
-def _review_progress(draft: Draft, job_id: JobId) -> None:
-    """Fail a job in which nothing ends for too long; only leaders' clocks are compared with each other.
-
-    The clock of whoever submitted or resumed the job may be hours away from the leader's.
+    A clock that was set, or another leader's, may contradict what the last look found.
     """
-    job = draft.jobs[job_id]
+    if review_due(job) is None:
+        return False
+    if overdue(job, command.at) or _stalled(job, command):
+        return True
+    if not job.rollout.windows:
+        return False
+    shut = next((one for one in job.holds if one.kind is HoldKind.WINDOW), None)
+    if shut is not None:
+        return command.open_until is not None or shut.until != command.opens_at
+    return command.open_until != job.window_until
+
+
+def review(draft: Draft, command: ReviewJob) -> None:
+    """Take the clock, which is `draft.at`, and the windows as the leader worked them out, into account."""
+    job = draft.jobs[command.job]
+    if held(job, HoldKind.SCHEDULED) and draft.at >= job.rollout.start_at:
+        lift(draft, job.id, HoldKind.SCHEDULED)
+    if job.rollout.windows:
+        _review_windows(draft, job.id, open_until=command.open_until, opens_at=command.opens_at)
+    if not draft.jobs[job.id].holds:
+        _review_progress(draft, command)
+
+
+def _stalled(job: Job, command: ReviewJob) -> bool:
+    """Return whether nothing has ended for too long, by the leader's own count where it tells that."""
     deadline_s = job.rollout.progress_deadline_s
-    if not deadline_s or (job.progressed_at and draft.at < job.progressed_at + deadline_s):
+    if not deadline_s or not job.progressed_at or job.holds:
+        return False
+    if command.quiet_s is not None:
+        return command.quiet_s >= deadline_s
+    return command.at >= job.progressed_at + deadline_s
+
+
+def _review_progress(draft: Draft, command: ReviewJob) -> None:
+    """Fail a job in which nothing ends for too long; no stamp of another clock ever decides that alone.
+
+    The clock of whoever submitted or resumed the job may be hours away from the leader's, and the leader's
+    own may be set: then the job is stamped anew.
+    """
+    job = draft.jobs[command.job]
+    if not job.rollout.progress_deadline_s:
         return
-    if job.progressed_at and not job.failing:
-        fail(draft, job_id, HoldKind.STALLED, f"no task ended within {deadline_s:g} s")
-    draft.put_job(replace(draft.jobs[job_id], progressed_at=draft.at))
+    stalled = _stalled(job, command)
+    if stalled and not job.failing:
+        why = f"no task ended within {job.rollout.progress_deadline_s:g} s"
+        fail(draft, job.id, HoldKind.STALLED, why)
+    if stalled or overdue(job, draft.at):
+        quiet_s = 0.0 if stalled else command.quiet_s or 0.0
+        draft.put_job(replace(draft.jobs[job.id], progressed_at=draft.at - quiet_s))
 
 
 def _review_windows(draft: Draft, job_id: JobId, *, open_until: float | None, opens_at: float | None) -> None:

@@ -15,7 +15,7 @@ from tests.simulation.nodes import Machine
 from tests.simulation.replicas import Process
 
 FAULT_EVERY_S = 20.0
-SKEW_S = (-3600.0, -30.0, -2.0, 0.5, 20.0, 900.0)
+SKEW_S = (-21_600.0, -3600.0, -30.0, -2.0, 0.5, 20.0, 900.0, 18_000.0)
 
 
 class Handles(Protocol):

@@ -304,7 +304,10 @@ class Chaos:
             head["at"] = max(head["at"], due)
         open_until = head["at"] + self.pick(WINDOW_S, WINDOW_S, -1.0) if self.odds(70) else None
         opens_at = head["at"] + self.pick(1.0, 100.0) if self.odds(90) else None
-        return commands.ReviewJob(**head, job=job_id, open_until=open_until, opens_at=opens_at)
+        quiet_s = self.pick(0.0, 1.0, 1e6) if self.odds(70) else None
+        return commands.ReviewJob(
+            **head, job=job_id, open_until=open_until, opens_at=opens_at, quiet_s=quiet_s
+        )
 
     def _probe(self) -> tuple[JobId, NodeName]:
         job = self.job(kind=JobKind.DISCOVER)

@@ -130,7 +130,13 @@ class Driver:
 
     def _review(self, due: work.ReviewDue) -> None:
         opens = self.fleet.at + WINDOW_S if self._odds(60) else None
-        self.fleet.accept(ReviewJob, job=due.job, open_until=opens, opens_at=self.fleet.at + 5 * WINDOW_S)
+        self.fleet.accept(
+            ReviewJob,
+            job=due.job,
+            open_until=opens,
+            opens_at=self.fleet.at + 5 * WINDOW_S,
+            quiet_s=self._rng.choice((None, 1.0, 1e6)),
+        )
 
     def _odds(self, percent: int) -> bool:
         return self._rng.randrange(100) < percent

@@ -317,7 +317,7 @@ def test_a_job_begins_tasks_only_while_a_window_is_open(fleet: Fleet) -> None:
     opens_at = fleet.at + 500
     fleet.accept(ReviewJob, job=job, open_until=None, opens_at=opens_at)
     assert (reviews(fleet), fleet.job(job).holds[0].until) == ([opens_at], opens_at)
-    fleet.refuse(Reason.STALE_CLAIM, ReviewJob, job=job, open_until=fleet.at + 9e9, opens_at=None)
+    fleet.refuse(Reason.STALE_CLAIM, ReviewJob, job=job, open_until=None, opens_at=opens_at)
     fleet.passed_time(500)
     fleet.accept(ReviewJob, job=job, open_until=fleet.at + 3600, opens_at=fleet.at + 86_400)
     assert fleet.due(job) == ["n0", "n1"]
@@ -371,6 +371,30 @@ def test_a_progress_deadline_counts_by_the_clocks_of_leaders_alone(fleet: Fleet)
     fleet.accept(ReviewJob, job=job)
     assert (holds(fleet, job), fleet.due(job)) == ([], ["n0", "n1"])
     assert reviews(fleet) == [fleet.at + 300]
+
+
+def test_a_clock_that_is_set_fails_no_job_and_keeps_none_from_failing(fleet: Fleet) -> None:
+    job = upgrade(fleet, progress_deadline_s=300, on_failure=OnFailure.PAUSE)
+    fleet.accept(ReviewJob, job=job)
+    fleet.passed_time(7200)  # it was set forward: the leader itself has seen no more than a minute
+    fleet.accept(ReviewJob, job=job, quiet_s=60.0)
+    assert (holds(fleet, job), reviews(fleet)) == ([], [fleet.at + 240])
+    fleet.passed_time(-7200)  # and back
+    fleet.refuse(Reason.STALE_CLAIM, ReviewJob, job=job, quiet_s=299.0)
+    fleet.accept(ReviewJob, job=job, quiet_s=300.0)
+    assert holds(fleet, job) == [HoldKind.STALLED]
+
+
+def test_a_window_is_what_the_newest_look_at_the_clock_found(fleet: Fleet) -> None:
+    job = upgrade(fleet, windows=(Window(cron="0 22 * * *", duration_s=3600),))
+    fleet.accept(ReviewJob, job=job, open_until=fleet.at + 3600, opens_at=fleet.at + 86_400)
+    fleet.passed_time(-7200)  # the clock was two hours ahead: no window was open
+    shut = {"open_until": None, "opens_at": fleet.at + 5400}
+    fleet.accept(ReviewJob, job=job, **shut)
+    assert (holds(fleet, job), fleet.due(job)) == ([HoldKind.WINDOW], [])
+    fleet.refuse(Reason.STALE_CLAIM, ReviewJob, job=job, **shut)
+    fleet.accept(ReviewJob, job=job, open_until=fleet.at + 600, opens_at=fleet.at + 86_400)
+    assert fleet.due(job) == ["n0", "n1"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from statemachine.model import Endpoint
 from statemachine.outcomes import Accepted, Reason
 from statemachine.rollout import Promotion, Rollout
 from statemachine.schedule import LATE_S_MAX, SCHEDULES_MAX, Schedule
-from statemachine.schedule_commands import DropSchedule, FireSchedule, PauseSchedule, PutSchedule
+from statemachine.schedule_commands import (
+    DropSchedule,
+    FireSchedule,
+    PauseSchedule,
+    PutSchedule,
+    ReplanSchedule,
+)
 from statemachine.words import JobKind, NodeName, RequestId
 from tests.statemachine.fleet import Fleet, component, manifest
 
@@ -82,6 +88,20 @@ def test_a_moment_that_has_not_come_is_not_fired(fleet: Fleet) -> None:
         Reason.INVALID, FireSchedule, name="nightly", due=due, moment=due + EVERY_S, next_at=due + 1e4
     )
     fleet.refuse(Reason.INVALID, FireSchedule, name="nightly", due=due, moment=due, next_at=due)
+
+
+def test_a_schedule_can_be_made_to_wait_for_an_earlier_moment_to_come_and_no_other(fleet: Fleet) -> None:
+    put(fleet)
+    due = schedule(fleet).next_at
+    for bad in (fleet.at, due, due + 1):
+        fleet.refuse(Reason.INVALID, ReplanSchedule, name="nightly", due=due, next_at=bad)
+    fleet.refuse(Reason.STALE_CLAIM, ReplanSchedule, name="nightly", due=due - 1, next_at=fleet.at + 1)
+    fleet.refuse(Reason.NO_SUCH_SCHEDULE, ReplanSchedule, name="other", due=due, next_at=fleet.at + 1)
+    fleet.accept(ReplanSchedule, name="nightly", due=due, next_at=fleet.at + 1)
+    assert schedule(fleet).next_at == fleet.at + 1
+    assert fleet.state.events[-1].kind == "schedule.replanned"
+    fleet.accept(PauseSchedule, name="nightly", on=True)
+    fleet.refuse(Reason.STALE_CLAIM, ReplanSchedule, name="nightly", due=fleet.at + 1, next_at=fleet.at + 0.5)
 
 
 def test_moments_that_were_missed_are_made_up_for_once(fleet: Fleet) -> None:

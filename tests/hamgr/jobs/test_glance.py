@@ -11,7 +11,7 @@ from hamgr.jobs.worker import Tools
 from statemachine.commands import CancelJob, SubmitJob
 from statemachine.model import Result, Task
 from statemachine.words import Ending, JobId, JobKind, NodeName, Presence, TaskState
-from tests.hamgr.jobs.test_upkeep import Stopped, World, story
+from tests.hamgr.jobs.small_fleet import Stopped, World, story
 from tests.simulation.virtual_time import VirtualClock
 
 LONG = b"a line of output that is long enough\n" * 60
