@@ -89,12 +89,13 @@ def exposition(
     replica: Replica,
     *,
     version: str,
+    now: float,
     logs: LogFigures,
     vip: Mapping[str, float] | None = None,
     backup_at: float | None = None,
 ) -> bytes:
     """Return all metrics of a replica, as `CONTENT_TYPE` has it."""
-    return generate_latest(_ReplicaCollector(replica, version, logs, vip or {}, backup_at))
+    return generate_latest(_ReplicaCollector(replica, version, now, logs, vip or {}, backup_at))
 
 
 class _ReplicaCollector(Collector):
@@ -104,12 +105,14 @@ class _ReplicaCollector(Collector):
         self,
         replica: Replica,
         version: str,
+        now: float,
         logs: LogFigures,
         vip: Mapping[str, float],
         backup_at: float | None,
     ) -> None:
         self._replica = replica
         self._version = version
+        self._now = now
         self._logs = logs
         self._vip = vip
         self._backup_at = backup_at
@@ -118,6 +121,7 @@ class _ReplicaCollector(Collector):
         figures = self._replica.figures
         about = {"version": self._version, "replica": self._replica.name}
         yield InfoMetricFamily("hamgr_build", "Version and name of the replica; always 1.", about)
+        yield GaugeMetricFamily("hamgr_time_seconds", "Unix time by the replica's clock.", self._now)
         yield from _consensus(figures)
         yield from _links(figures)
         yield from _loops(figures)

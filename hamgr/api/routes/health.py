@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hamgr.api import cluster, consensus, losses, peers, query
+from hamgr.api import clocks, cluster, consensus, losses, peers, query
 from hamgr.api.context import ApiContext, context_of
 from hamgr.api.middleware import CONSISTENCY, READ_AGE_S
 from hamgr.api.problems import KINDS, Problem
@@ -37,7 +37,12 @@ async def get_metrics(request: web.Request) -> web.Response:
     vip = None if context.vip is None else context.vip.figures
     made_at = None if context.backups is None else context.backups.summary["at"]
     body = metrics.exposition(
-        context.replica, version=context.version, logs=context.logs.figures, vip=vip, backup_at=made_at
+        context.replica,
+        version=context.version,
+        now=context.clock.now(),
+        logs=context.logs.figures,
+        vip=vip,
+        backup_at=made_at,
     )
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
@@ -64,6 +69,7 @@ def _self(request: web.Request, *, digest: bool) -> dict[str, Any]:
         "applied_index": state.index,
         "digest": state_digest(state) if digest else None,
         "version": context.version,
+        "clock": context.clock.now(),
         "consensus": consensus.view(context.replica.figures),
         "vip": None if context.vip is None else context.vip.summary,
         "backup": None if context.backups is None else context.backups.summary,
@@ -96,9 +102,12 @@ async def get_status(request: web.Request) -> web.Response:
     state = await query.read_state(request)
     age_s = request.get(READ_AGE_S, 0.0)
     others = context.replica.peers
+    asked_at = context.clock.now()
     answers = await peers.ask_all(request.app, f"/v1/replica{'?digest=1' if digest else ''}")
     leadership = context.replica.leadership
     own = _self(request, digest=digest)
+    told = {own["name"]: own, **answers}
+    ahead_s = clocks.ahead_s(told, asked_at=asked_at, answered_at=context.clock.now())
     replicas = [
         {
             "name": own["name"],
@@ -109,6 +118,7 @@ async def get_status(request: web.Request) -> web.Response:
             "term": own["term"],
             "applied_index": own["applied_index"],
             "digest": own["digest"],
+            "clock_ahead_s": 0.0,
         }
     ]
     for peer in others:
@@ -123,12 +133,12 @@ async def get_status(request: web.Request) -> web.Response:
                 "term": answer.get("term"),
                 "applied_index": answer.get("applied_index"),
                 "digest": answer.get("digest"),
+                "clock_ahead_s": ahead_s.get(peer.name),
             }
         )
-    told = {own["name"]: own, **answers}
     vip = cluster.vip({name: (one or {}).get("vip") for name, one in told.items()})
     complaints = consensus.complaints(told) + cluster.vip_warnings(vip) + cluster.backup_warnings(told)
-    complaints += cluster.fencing_warnings(told)
+    complaints += cluster.fencing_warnings(told) + clocks.warnings(ahead_s)
     voters = context.replica.figures.voters
     counted = [one for one in replicas if not voters or one["name"] in voters]  # learners cannot be lost
     linked = [str(one["name"]) for one in counted if one["connected"]]

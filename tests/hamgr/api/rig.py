@@ -7,7 +7,7 @@ import io
 import itertools
 import tarfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,8 +33,12 @@ NOW = 1_700_000_000.0
 
 
 class Clock:
+    """A clock that stands still."""
+
+    ahead_s = 0.0
+
     def now(self) -> float:
-        return NOW
+        return NOW + self.ahead_s
 
 
 class Cluster:
@@ -149,6 +153,7 @@ class Server:
     nodes: FakeNodes
     blobs: BlobStore
     session: aiohttp.ClientSession
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def state(self) -> State:
@@ -173,6 +178,7 @@ def context(
     members: Membership | None = None,
     lookout: FakeLookout | None = None,
     nodes: FakeNodes | None = None,
+    clock: Clock | None = None,
     **more: Any,
 ) -> api.ApiContext:
     numbers = itertools.count(1)
@@ -188,7 +194,7 @@ def context(
         actors={hashlib.sha256(text.encode()).digest(): actor for actor, text in TOKENS.items()},
         name=replica.name,
         version="0.0.test",
-        clock=Clock(),
+        clock=clock or Clock(),
         new_request_id=lambda: f"{replica.name}-{next(numbers)}",
         limits=limits,
         **more,
@@ -206,13 +212,16 @@ async def serving(
     replica, logs, lookout, nodes = LocalReplica(cluster, name), FakeLogs(), FakeLookout(), FakeNodes()
     prepare(replica)
     blobs = BlobStore(path / name)
-    app = api.build_app(context(replica, blobs, logs, limits or api.Limits(), lookout=lookout, nodes=nodes))
+    clock = Clock()
+    app = api.build_app(
+        context(replica, blobs, logs, limits or api.Limits(), lookout=lookout, nodes=nodes, clock=clock)
+    )
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (
         api.serving(app, "127.0.0.1:0") as url,
         aiohttp.ClientSession(headers=headers) as session,
     ):
-        yield Server(url, replica, logs, lookout, nodes, blobs, session)
+        yield Server(url, replica, logs, lookout, nodes, blobs, session, clock)
 
 
 def link(*servers: Server) -> None:
