@@ -26,6 +26,8 @@ DEADLINE_S = 45.0
 POLL_S = 0.05
 DEAD_S = 600.0
 CLOCK = Path(__file__).parent / "clock"
+CLOCK_SUFFIX = ".clock-ahead-s"
+"""Of the file beside a replica's configuration, in which it finds how far its clock is ahead."""
 RETRY_STATUSES = (502, 503, 504)
 PEOPLE = ("ann", "bob")
 """Who has a token beside the operator."""
@@ -77,12 +79,17 @@ class Cluster:
             settings |= {"token_file": str(people), "autopilot": {"dead_s": DEAD_S}}
             plan.config.write_text(json.dumps(settings))
         self.failpoints.mkdir(exist_ok=True)
+        self.processes = Processes(self.layout, environment=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What replicas have in their environment beside what is in ours."""
         environment = {"HAMGR_FAILPOINTS": str(self.failpoints)}
         if self.movable_clock:
             paths = (str(CLOCK), os.environ.get("PYTHONPATH", ""))
-            environment["HAMGR_TEST_CLOCK"] = str(self.directory / "clock-ahead-s")
+            environment["HAMGR_TEST_CLOCK"] = CLOCK_SUFFIX
             environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        self.processes = Processes(self.layout, environment=environment)
+        return environment
 
     def _token_lines(self) -> str:
         """Return a token file: one of no name, then those of people, the last of them only as its hash."""
@@ -114,12 +121,14 @@ class Cluster:
     def dead(self) -> list[str]:
         return [name for name in self.names if self.processes.ended(name) is not None]
 
-    def set_clock(self, *, ahead_s: float) -> None:
-        """Put the clock ahead that the replicas read, from now on; 0 for the true time."""
+    def set_clock(self, *names: str, ahead_s: float) -> None:
+        """Put the clocks ahead that these replicas read, or all, from now on; 0 for the true time."""
         assert self.movable_clock
-        temporary = self.directory / ".clock-ahead-s"
-        temporary.write_text(str(ahead_s))
-        temporary.rename(self.directory / "clock-ahead-s")
+        for plan in self.layout.replicas:
+            if plan.name in (names or self.names):
+                temporary = plan.config.with_suffix(".new")
+                temporary.write_text(str(ahead_s))
+                temporary.rename(plan.config.with_suffix(CLOCK_SUFFIX))
 
     def revive(self) -> None:
         """Start what is dead, thaw what is frozen, and wait until all replicas answer."""

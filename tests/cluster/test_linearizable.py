@@ -35,3 +35,11 @@ def test_a_history_under_misfortunes_is_linearizable_and_nothing_acknowledged_is
     assert report.terms >= 2, f"nobody lost the lead, so nothing was tried: {report}"
     for what, at_least in {"write done": 50, "swap done": 30, "swap differed": 1, "stale read": 20}.items():
         assert counts[what] >= at_least, f"too few for a history: {what}: {report}"
+
+
+def test_clocks_that_are_set_by_hours_and_years_cost_neither_a_leader_nor_an_answer(tmp_path: Path) -> None:
+    report = record(2, seconds=10.0, faults=(Kind.CLOCK,), directory=tmp_path)
+    assert report.is_well, str(report)
+    assert report.terms == 0, f"a clock that was set cost the lead: {report}"
+    assert len(report.plan) >= 3, "hardly a clock was set"
+    assert report.counts["write done"] >= 50, f"too few for a history: {report}"

@@ -6,7 +6,7 @@ import json
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ POLL_S = 0.05
 class SeparateProcesses(Processes):
     """Starts each replica at its own site."""
 
-    def __init__(self, layout: Layout, sites: Sites) -> None:
-        super().__init__(layout)
+    def __init__(self, layout: Layout, sites: Sites, *, environment: Mapping[str, str]) -> None:
+        super().__init__(layout, environment=environment)
         self._sites = sites
 
     def start_replica(self, name: str) -> None:
@@ -46,10 +46,10 @@ class SeparateCluster(Cluster):
     @classmethod
     def at(cls, sites: Sites, directory: Path) -> "SeparateCluster":
         """Lay a cluster out for `sites`; nothing runs yet."""
-        cluster = cls(directory, replicas=len(sites.replicas))
+        cluster = cls(directory, replicas=len(sites.replicas), movable_clock=True)
         cluster.sites = sites
         cluster.layout = _moved(cluster.layout, sites)
-        cluster.processes = SeparateProcesses(cluster.layout, sites)
+        cluster.processes = SeparateProcesses(cluster.layout, sites, environment=cluster.environment)
         return cluster
 
     def on(

@@ -9,6 +9,8 @@ from tests.histories.schedule import CUTS, Kind, Misfortune, Part
 
 POLL_S = 0.01
 LOG_CHARS_SHOWN = 2_000
+CLOCKS_AHEAD_S = (-6 * 3_600.0, -2.0, 2.0, 6 * 3_600.0, 20 * 365 * 86_400.0)
+"""Twenty years are more than any certificate lasts."""
 
 
 class Nemesis:
@@ -68,6 +70,8 @@ class Nemesis:
                 sites.block(victims[0], self._rng.choice(self._others(victims[0])))
             case Kind.DEMOTE:
                 self._tell(self._cluster.vote(victims[0], votes=False))
+            case Kind.CLOCK:
+                self._cluster.set_clock(*victims, ahead_s=self._rng.choice(CLOCKS_AHEAD_S))
 
     def _end(self, one: Misfortune) -> None:
         victims = self._victims.pop(one)
@@ -78,6 +82,8 @@ class Nemesis:
                 self._cluster.processes.start_replica(name)
             elif one.kind is Kind.DEMOTE:
                 self._tell(self._cluster.vote(name, votes=True))
+            elif one.kind is Kind.CLOCK:
+                self._cluster.set_clock(name, ahead_s=0.0)
             elif one.kind is Kind.FREEZE and self._cluster.processes.ended(name) is None:
                 self._cluster.thaw(name)
         self._tell(f"undone: {one.kind} {' '.join(victims)}")

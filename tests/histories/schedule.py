@@ -30,6 +30,8 @@ class Kind(enum.StrEnum):
     """Between one replica and one other only; with the third, both can talk."""
     DEMOTE = "demote"
     """Its vote is taken, and given back: the members change while all else goes on."""
+    CLOCK = "clock"
+    """It is set by seconds, hours or years, and back again."""
 
 
 PARTS: dict[Kind, Sequence[Part]] = {
@@ -40,6 +42,7 @@ PARTS: dict[Kind, Sequence[Part]] = {
     Kind.SILENCE: (Part.LEADER, Part.FOLLOWER),
     Kind.BLOCK: (Part.LEADER, Part.FOLLOWER),
     Kind.DEMOTE: (Part.LEADER, Part.FOLLOWER),
+    Kind.CLOCK: (Part.LEADER, Part.FOLLOWER, Part.ALL),
 }
 LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.KILL: (0.0, 2.0),
@@ -49,6 +52,7 @@ LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.SILENCE: (0.5, 4.0),
     Kind.BLOCK: (0.5, 4.0),
     Kind.DEMOTE: (0.2, 2.0),
+    Kind.CLOCK: (0.1, 3.0),
 }
 CUTS = (Kind.ISOLATE, Kind.DEAFEN, Kind.SILENCE, Kind.BLOCK)
 LONG_CUT_S = 9.0

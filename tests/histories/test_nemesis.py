@@ -26,6 +26,7 @@ class Puppets:
     dead: dict[str, int] = field(default_factory=dict)
     hurt: set[str] = field(default_factory=set)
     voteless: set[str] = field(default_factory=set)
+    ahead: set[str] = field(default_factory=set)
     breaks: bool = False
 
     def __post_init__(self) -> None:
@@ -62,8 +63,12 @@ class Puppets:
         (self.voteless.discard if votes else self.voteless.add)(name)
         return f"{name} {votes}"
 
+    def set_clock(self, *names: str, ahead_s: float) -> None:
+        self.hurt |= {*names}
+        self.ahead = self.ahead | {*names} if ahead_s else self.ahead - {*names}
+
     def is_whole(self) -> bool:
-        return not (self.cuts or self.frozen or self.dead or self.voteless)
+        return not (self.cuts or self.frozen or self.dead or self.voteless or self.ahead)
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""The clock of a replica's machine, put ahead by the seconds in the file that `HAMGR_TEST_CLOCK` names.
+"""The clock of a replica's machine, put ahead by the seconds in the file beside its configuration.
 
 Python loads this first wherever its folder is in `PYTHONPATH`. Only wall time is another; monotonic time is
 the machine's own. The file may come, change and go while the process runs; it is replaced, never rewritten.
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,5 +29,5 @@ def _reader(path: Path, true_time: Callable[[], float]) -> Callable[[], float]:
     return now
 
 
-if "HAMGR_TEST_CLOCK" in os.environ:
-    time.time = _reader(Path(os.environ["HAMGR_TEST_CLOCK"]), time.time)
+if "HAMGR_TEST_CLOCK" in os.environ and sys.orig_argv[-2:-1] == ["--config"]:
+    time.time = _reader(Path(sys.orig_argv[-1]).with_suffix(os.environ["HAMGR_TEST_CLOCK"]), time.time)
