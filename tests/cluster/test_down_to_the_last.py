@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.harness import Cluster
+from tests.cluster.writer import Writer
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -116,6 +117,21 @@ def lose_a_majority(cluster: Cluster) -> None:
     write(cluster, "again")
 
 
+def test_five_that_end_at_once_under_writes_go_on_when_three_are_back_with_all_they_promised(
+    five: Cluster,
+) -> None:
+    with Writer(five) as writer:
+        five.wait("a few writes", lambda: len(writer.acknowledged) >= 5)
+        for name in five.names:
+            five.processes.kill_replica(name)
+        promised = len(writer.acknowledged)
+        for name in five.names[2:]:
+            five.processes.start_replica(name)
+        five.wait("writes again", lambda: len(writer.acknowledged) >= promised + 5)
+        settle(five, five.names[2:])  # the two that never come back lose their votes
+    assert not writer.lost()
+
+
 def test_half_at_once_waits_without_the_leader_and_goes_on_with_it(four: Cluster) -> None:
     write(four, "first")
     four.wait("the first write on all replicas", lambda: all(remembers(four, name) for name in four.names))
@@ -126,7 +142,7 @@ def test_half_at_once_waits_without_the_leader_and_goes_on_with_it(four: Cluster
     refuses(four, third)
     four.revive()
     leader = four.wait("a leader", four.leader)
-    assert voters(four) == four.names
+    settle(four, four.names)
     second, third, fourth = (name for name in four.names if name != leader)
     for name in (third, fourth):
         four.processes.kill_replica(name)

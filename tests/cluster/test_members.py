@@ -13,10 +13,12 @@ import pytest
 
 from cli.demo.layout import hamgrd, make_certificates
 from tests.cluster.harness import Cluster
+from tests.cluster.writer import Writer
 
 pytestmark = pytest.mark.timeout(120)
 
 LOST = "r3"
+ROUNDS = 4
 
 
 @pytest.fixture
@@ -110,6 +112,33 @@ def test_a_replaced_replica_that_comes_back_with_its_old_certificate_is_let_in_b
         "its own word that it is not ready", lambda: cluster.on(LOST, "GET", "/readyz").status == 503
     )
     assert [item["name"] for item in cluster.ask("GET", "/v1/replicas").ok()["items"]] == ["r1", "r2"]
+
+
+def put(cluster: Cluster, body: dict[str, str]) -> Any:
+    return cluster.ask("PUT", f"/v1/replicas/{LOST}", body).ok()
+
+
+def test_a_replica_that_comes_and_goes_again_and_again_disturbs_no_write(cluster: Cluster) -> None:
+    cluster.processes.kill_replica(LOST)
+    config, ids = cluster.layout.replicas[2].config, set()
+    with Writer(cluster) as writer:
+        for _ in range(ROUNDS):
+            shutil.rmtree(json.loads(config.read_text())["data_dir"])
+            removed = cluster.ask("DELETE", f"/v1/replicas/{LOST}")
+            assert removed.status == 200, removed
+            new = certify_anew(cluster, config)
+            hamgrd("init", "--config", str(config))
+            cluster.processes.start_replica(LOST)
+            body = {"id": new["id"], "raft": new["raft"], "api": new["api"]}
+            cluster.wait("its vote", lambda body=body: put(cluster, body)["role"] == "voter")
+            ids.add(new["id"])
+            cluster.processes.kill_replica(LOST)
+    assert len(ids) == ROUNDS, "each time it was another one"
+    assert not writer.lost()
+    members = cluster.ask("GET", "/v1/replicas").ok()["items"]
+    assert [item["name"] for item in members] == cluster.names, "who was removed is gone"
+    cluster.revive()
+    cluster.wait("one state on all", lambda: (found := digests(cluster)) is not None and len(found) == 1)
 
 
 def unmoved_by(cluster: Cluster, stranger: str, *, refusals: int) -> bool:
