@@ -222,6 +222,7 @@ class _Composition:
             me=credentials_of(self.settings).identity().id,
             replica=self.replica,
             members=self.replica.members,
+            clock=self.clock,
             tell=self.report,
         )
 

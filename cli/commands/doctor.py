@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from cli import jobs
+from cli import everywhere, jobs
 from cli.exits import CliError, Exit
-from cli.options import Leaf, client, settings
+from cli.options import Leaf, settings
 from cli.output import Column, show
 
 TIMEOUT_S = 30.0
@@ -31,22 +31,14 @@ def doctor() -> None:
 
     Changes nothing. Ends with 1 when something fails. Where a replica does not run, there is `hamgrd doctor`.
     """
-    from cli.client import Client  # noqa: PLC0415 - HTTP costs 40 ms, which --help is not worth
-
-    asked, ours = client(), settings()
     items: list[Mapping[str, Any]] = []
-    for one in asked.get("/v1/replicas", consistency="stale")["items"]:
-        server = str(one["api"] or "")
-        alone = Client(servers=(server,), token=ours.token(), timeout_s=TIMEOUT_S / 10)
-        try:
-            said = alone.call("GET", "/v1/doctor", try_timeout_s=TIMEOUT_S).data["items"]
-        except CliError as error:
-            lost = {"subject": "replica", "level": "fail", "says": error.message, "way_out": "see its log"}
-            said = [lost]
-        finally:
-            alone.close()
-        items += [{"replica": one["name"], **item} for item in said]
+    for replica, answer in everywhere.each("GET", "/v1/doctor", timeout_s=TIMEOUT_S):
+        if isinstance(answer, CliError):
+            said = [{"subject": "replica", "level": "fail", "says": answer.message, "way_out": "see its log"}]
+        else:
+            said = answer["items"]
+        items += [{"replica": replica, **item} for item in said]
     failed = any(item["level"] == "fail" for item in items)
     data = {"items": items, "failed": failed}
-    show(ours.output, data, columns=COLUMNS, rows=items, names=[item["replica"] for item in items])
+    show(settings().output, data, columns=COLUMNS, rows=items, names=[item["replica"] for item in items])
     jobs.end(Exit.FAILED if failed else Exit.OK)

@@ -61,6 +61,10 @@ ONE = click.argument("name", shell_complete=names.replicas)
             "Say that a replica will be away, so that it keeps its vote.",
         ),
         "domain": ("cli.commands.replica_votes:domain", "Say in which failure domain a replica is."),
+        "fencing": (
+            "cli.commands.replica_fencing:fencing",
+            "Fencing commands: show how their tests stand, test them now.",
+        ),
         "transfer": ("cli.commands.replica:lead", "Hand leadership to a replica."),
     },
 )

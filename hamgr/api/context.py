@@ -130,6 +130,15 @@ class Fencing(Protocol):
     def failure(self) -> str:
         """What the last test said, if it failed."""
 
+    @property
+    def passed_at(self) -> float | None:
+        """When a test went well last, in Unix seconds."""
+
+    def view(self) -> dict[str, Any]: ...
+
+    async def test(self) -> list[dict[str, Any]]:
+        """Test it on every other voter now."""
+
 
 class Backups(Protocol):
     """The backups that this replica makes; see `backup.service`."""

@@ -92,10 +92,13 @@ def exposition(
     now: float,
     logs: LogFigures,
     vip: Mapping[str, float] | None = None,
+    fencing: Mapping[str, float] | None = None,
     backup_at: float | None = None,
 ) -> bytes:
     """Return all metrics of a replica, as `CONTENT_TYPE` has it."""
-    return generate_latest(_ReplicaCollector(replica, version, now, logs, vip or {}, backup_at))
+    return generate_latest(
+        _ReplicaCollector(replica, version, now, logs, vip or {}, fencing or {}, backup_at)
+    )
 
 
 class _ReplicaCollector(Collector):
@@ -108,6 +111,7 @@ class _ReplicaCollector(Collector):
         now: float,
         logs: LogFigures,
         vip: Mapping[str, float],
+        fencing: Mapping[str, float],
         backup_at: float | None,
     ) -> None:
         self._replica = replica
@@ -115,6 +119,7 @@ class _ReplicaCollector(Collector):
         self._now = now
         self._logs = logs
         self._vip = vip
+        self._fencing = fencing
         self._backup_at = backup_at
 
     def collect(self) -> Iterator[Metric]:
@@ -127,6 +132,8 @@ class _ReplicaCollector(Collector):
         yield from _loops(figures)
         yield from _job_logs(self._logs)
         yield from _vip(self._vip)
+        for name, value in self._fencing.items():
+            yield GaugeMetricFamily(f"hamgr_fencing_{name}", _FENCING[name], value)
         if self._backup_at is not None:
             yield GaugeMetricFamily(
                 "hamgr_backup_last_timestamp_seconds",
@@ -195,6 +202,11 @@ def _loops(figures: Figures) -> Iterator[Metric]:
     yield longest
 
 
+_FENCING = {
+    "armed": "1 while either of the two voters goes on when it has switched the other one off.",
+    "failed": "1 while the last test of this replica's fencing command failed.",
+    "passed_timestamp_seconds": "Unix time of the last test that went well.",
+}
 _VIP = {
     "held": "1 while this replica holds the virtual address.",
     "trouble": "1 while something keeps this replica from holding the virtual address.",

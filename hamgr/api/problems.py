@@ -90,6 +90,7 @@ KINDS: dict[str, Kind] = {reason.value: Kind(STATUS_OF[reason], TITLE_OF[reason]
     "too-many-tries": Kind(429, "Too many tries", retry_after_s=10),
     "no-vip": Kind(404, "No virtual address is configured"),
     "no-mdns": Kind(404, "This replica does not speak multicast DNS"),
+    "no-fencing": Kind(404, "This replica has no fencing command"),
     "no-backups": Kind(404, "This replica makes no backups"),
     "backup-failed": Kind(500, "No backup was made that could be relied on"),
     "no-such-blob": Kind(404, "This replica has no such blob"),

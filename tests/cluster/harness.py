@@ -7,6 +7,8 @@ import json
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 import uuid
@@ -231,3 +233,16 @@ class Cluster:
 
     def stop(self) -> None:
         self.processes.stop()
+
+
+def hamgr(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the operator's command on a cluster, to its end."""
+    environment = {
+        **os.environ,
+        "HAMGR_ADDR": ",".join(cluster.layout.urls),
+        "HAMGR_TOKEN_FILE": str(cluster.layout.token_file),
+        "XDG_CONFIG_HOME": str(cluster.directory / "nothing"),
+        "XDG_CACHE_HOME": str(cluster.directory / "nothing"),
+    }
+    command = [sys.executable, "-m", "cli.main", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)

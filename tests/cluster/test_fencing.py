@@ -8,10 +8,11 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import Cluster, hamgr
 from tests.cluster.test_down_to_the_last import PACE, settle, values, voters, write
 
 pytestmark = pytest.mark.timeout(150)
@@ -63,6 +64,34 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         yield running
     finally:
         running.stop()
+
+
+def fencing(cluster: Cluster, *words: str) -> tuple[int, Any]:
+    done = hamgr(cluster, "replica", "fencing", *words, "-o", "json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_an_operator_has_the_fencing_commands_tested_and_sees_how_the_tests_stand(pair: Pair) -> None:
+    write(pair, "first")
+    pair.wait("fencing to be armed", pair.is_armed)
+    code, tested = fencing(pair, "test")
+    assert code == 0, tested
+    assert [(one["replica"], one["other"], one["ok"]) for one in tested["items"]] == [
+        ("r1", "r2", True),
+        ("r2", "r1", True),
+    ]
+    (pair.directory / "r1.pid").unlink()  # r2 cannot switch r1 off any more
+    code, tested = fencing(pair, "test")
+    assert (code, [one["ok"] for one in tested["items"]]) == (1, [True, False])
+    pair.wait("it to be armed no more", lambda: not pair.is_armed())
+    code, told = fencing(pair, "ls")
+    assert (code, told["armed"], told["items"][0]["failure"]) == (1, False, "")
+    assert "r1 could not be switched off" in told["items"][1]["failure"]
+    metrics = pair.on("r2", "GET", "/metrics").body.decode()
+    assert "hamgr_fencing_failed 1.0" in metrics
+    pair.note()
+    assert fencing(pair, "test")[0] == 0
+    pair.wait("fencing to be armed again", pair.is_armed)
 
 
 def test_the_follower_fences_a_frozen_leader_and_goes_on_and_the_other_way_round(pair: Pair) -> None:

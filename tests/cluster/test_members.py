@@ -1,10 +1,7 @@
 """A replica that lost its disk is refused, and replaced step by step as docs/operating.md says."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import pytest
 
 from cli.demo.layout import hamgrd, make_certificates
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import Cluster, hamgr
 from tests.cluster.writer import Writer
 
 pytestmark = pytest.mark.timeout(120)
@@ -32,18 +29,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield running
     finally:
         running.stop()
-
-
-def hamgr(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "HAMGR_ADDR": ",".join(cluster.layout.urls),
-        "HAMGR_TOKEN_FILE": str(cluster.layout.token_file),
-        "XDG_CONFIG_HOME": str(cluster.directory / "nothing"),
-        "XDG_CACHE_HOME": str(cluster.directory / "nothing"),
-    }
-    command = [sys.executable, "-m", "cli.main", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
 
 
 def lose_the_disk(cluster: Cluster) -> Path:

@@ -42,9 +42,19 @@ async def get_metrics(request: web.Request) -> web.Response:
         now=context.clock.now(),
         logs=context.logs.figures,
         vip=vip,
+        fencing=_fencing_figures(context),
         backup_at=made_at,
     )
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+def _fencing_figures(context: ApiContext) -> dict[str, float]:
+    fencing = context.fencing
+    if fencing is None:
+        return {}
+    passed = {} if fencing.passed_at is None else {"passed_timestamp_seconds": fencing.passed_at}
+    armed = context.members.configuration.armed
+    return {"armed": float(armed), "failed": float(bool(fencing.failure)), **passed}
 
 
 async def get_problem(request: web.Request) -> web.Response:

@@ -208,13 +208,16 @@ async def serving(
     name: str = "r1",
     limits: api.Limits | None = None,
     prepare: Callable[[LocalReplica], None] = lambda replica: None,
+    **more: Any,
 ) -> AsyncIterator[Server]:
     replica, logs, lookout, nodes = LocalReplica(cluster, name), FakeLogs(), FakeLookout(), FakeNodes()
     prepare(replica)
     blobs = BlobStore(path / name)
     clock = Clock()
     app = api.build_app(
-        context(replica, blobs, logs, limits or api.Limits(), lookout=lookout, nodes=nodes, clock=clock)
+        context(
+            replica, blobs, logs, limits or api.Limits(), lookout=lookout, nodes=nodes, clock=clock, **more
+        )
     )
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (

@@ -1,7 +1,9 @@
 """What Prometheus gets: every metric that the documentation names, and no other."""
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,13 +21,20 @@ from hamgr.raft.figures import (
     SnapshotFigures,
     Stalls,
 )
-from tests.hamgr.api.rig import Server
+from tests.hamgr.api.rig import Cluster, Server, serving
 
 TOP = Path(__file__).parents[3]
 METRICS_DOC = TOP / "docs/metrics.md"
 OPERATING_DOC = TOP / "docs/operating.md"
 RULES = TOP / "deploy/prometheus/hamgr.rules.yml"
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    fencing = SimpleNamespace(failure="no route", passed_at=85.0)
+    async with serving(tmp_path, Cluster(), fencing=fencing) as server:
+        yield server
 
 
 def everything() -> dict[str, Any]:
@@ -126,6 +135,10 @@ async def test_each_figure_arrives_under_its_own_name(server: Server) -> None:
         "diverged": 0,
         "renounced": 0,
         "warning": 0,
+    }
+    fencing = {"armed": 0, "failed": 1, "passed_timestamp_seconds": 85}
+    assert {name: found[f"hamgr_fencing_{name}"] for name in fencing} == {
+        name: {(): value} for name, value in fencing.items()
     }
     assert {name: found[f"hamgr_raft_{name}"] for name in single} == {
         name: {(): value} for name, value in single.items()

@@ -28,7 +28,10 @@ class Rig:
         self.events: list[str] = []
         self.deaf = False
         settings = FencingSection(command=("/fence",))
-        self.drill = Drill(settings, self, me=A.id, replica=self, members=self, tell=self.tell)
+        self.drill = Drill(settings, self, me=A.id, replica=self, members=self, clock=self, tell=self.tell)
+
+    def now(self):
+        return 1_700_000_000.0
 
     async def status(self, member):
         self.tested.append(member.name)
@@ -86,3 +89,30 @@ async def test_a_test_counts_although_nobody_can_be_told_of_it(rig):
     rig.deaf = True
     await rig.drill.look()
     assert rig.ready == [True]
+
+
+async def test_an_operator_has_the_other_one_of_two_tested_at_any_time_and_that_counts(rig):
+    await rig.drill.look()
+    rig.verdict = Verdict(ok=False, words="no route")
+    assert await rig.drill.test() == [{"other": "b", "ok": False, "said": "no route"}]
+    await rig.drill.look()
+    assert (rig.ready, rig.events) == ([True, False], ["fencing-tested", "fencing-failed"])
+    view = rig.drill.view()
+    assert (view["other"], view["passed_at"]) == ("b", 1_700_000_000.0)
+    assert "no route" in view["failure"]
+
+
+async def test_among_more_than_two_all_are_tested_and_nothing_is_counted_on(rig):
+    rig.configuration = Configuration((A, B, C))
+    assert [item["other"] for item in await rig.drill.test()] == ["b", "c"]
+    await rig.drill.look()
+    assert (rig.ready, rig.events, rig.drill.view()["other"]) == ([False], [], None)
+
+
+async def test_who_is_away_and_cannot_be_switched_off_costs_no_trust_that_a_test_gave(rig):
+    await rig.drill.look()
+    rig.peers[0].connected = False
+    rig.verdict = Verdict(ok=False, words="it is off")
+    assert not (await rig.drill.test())[0]["ok"]
+    await rig.drill.look()
+    assert rig.ready == [True, True]
