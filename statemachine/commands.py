@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from statemachine.audit_commands import RecordExec
 from statemachine.cluster_commands import ClusterCommand
+from statemachine.discovery_commands import ReportSighting, ReportSilence, SubmitDiscovery
 from statemachine.manifest import Manifest
 from statemachine.model import Endpoint, Result
 from statemachine.presence_commands import ReportPresences
@@ -24,7 +25,7 @@ from statemachine.schedule_commands import (
 )
 from statemachine.stamped import Stamped
 from statemachine.upgrade_commands import UpgradeCommand
-from statemachine.words import Digest, JobId, JobKind, NodeName, Offline, Presence, Scalar, Value
+from statemachine.words import Digest, JobId, JobKind, NodeName, Offline, Presence, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,23 +207,6 @@ class ApprovePlan(Stamped):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitDiscovery(Stamped):
-    """Ask for addresses to be probed.
-
-    Attributes:
-        sweep: The addresses come from a range: one that is silent is no failure.
-        readmit: Accept machines that were forgotten.
-    """
-
-    endpoints: tuple[Endpoint, ...]
-    sweep: bool = False
-    readmit: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
-    max_parallel: int = 0
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelJob(Stamped):
     """Ask a job to end: what has not begun is cancelled now, what runs is killed and undone."""
 
@@ -290,41 +274,6 @@ class ReviewJob(Stamped):
     open_until: float | None = None
     opens_at: float | None = None
     quiet_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """What discovery saw at an address."""
-
-    endpoint: Endpoint
-    name: str
-    machine_id: str
-    host_key: str
-    epoch: int
-    facts: Mapping[str, Scalar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSighting(Stamped):
-    """A machine answered a probe of a discover job."""
-
-    job: JobId
-    task: NodeName
-    sighting: Sighting
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSilence(Stamped):
-    """Nothing that can be managed answered a probe of a discover job.
-
-    Attributes:
-        silent: Nothing answered at all (in a sweep that is no failure).
-    """
-
-    job: JobId
-    task: NodeName
-    error: str
-    silent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,8 +41,6 @@ from statemachine.commands import (
     RecordPlan,
     ReplaceNode,
     ReportPresence,
-    ReportSighting,
-    ReportSilence,
     ResumeJob,
     RetryJob,
     RevertJob,
@@ -50,10 +48,10 @@ from statemachine.commands import (
     SetGlobals,
     SetMaintenance,
     StartAttempt,
-    SubmitDiscovery,
     SubmitJob,
 )
 from statemachine.copying import replace
+from statemachine.discovery_commands import ReportSighting, ReportSilence, SubmitDiscovery
 from statemachine.draft import Draft
 from statemachine.jobs import approvals, audit, control, payments, replacing, schedules, submission, tasks
 from statemachine.model import Node, State

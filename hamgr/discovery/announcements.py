@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hamgr.clock import Clock
 from hamgr.raft.port import ConsensusError, NotCommitted, Replica
-from statemachine.commands import SubmitDiscovery
+from statemachine.discovery_commands import SubmitDiscovery
 from statemachine.model import Endpoint
 from statemachine.outcomes import Accepted
 from statemachine.words import JobId, RequestId

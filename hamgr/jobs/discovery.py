@@ -1,12 +1,19 @@
-"""One address of a discover job: ask who is there, and report what was seen or that nothing was."""
+"""One address of a discover job: ask who is there, and report what was seen or that nothing was.
+
+A machine that is known at another address has moved only if it does not answer there as well, in another
+boot: a copied disk has the machine id and the host key of its original.
+"""
 
 from backends.ports import BackendError, Host, ProbeReport, TimedOut, Unreachable
 from hamgr.jobs.proposer import Proposer
-from hamgr.jobs.worker import Tools
-from statemachine.commands import ReportSighting, ReportSilence, Sighting
+from hamgr.jobs.worker import Tools, host_of
+from statemachine.discovery_commands import ReportSighting, ReportSilence, Sighting
 from statemachine.jobs.work import ProbeDue
+from statemachine.model import Endpoint
 
 PROBE_TIMEOUT_S = 15.0
+TWIN_TIMEOUT_S = 5.0
+"""For a machine at the address that it seems to have left."""
 
 
 async def probe(tools: Tools, due: ProbeDue) -> None:
@@ -26,10 +33,27 @@ async def probe(tools: Tools, due: ProbeDue) -> None:
             tools.proposer.make(ReportSilence, job=due.job, task=due.task, error=error.message, silent=silent)
         )
         return
-    await _report(tools.proposer, due, report)
+    twin = await _twin(tools, due.endpoint, report)
+    await _report(tools.proposer, due, report, twin)
 
 
-async def _report(proposer: Proposer, due: ProbeDue, report: ProbeReport) -> None:
+async def _twin(tools: Tools, endpoint: Endpoint, report: ProbeReport) -> str:
+    """Return where else what answered at `endpoint` is, as another machine; empty when nowhere."""
+    who = (report.machine_id, report.host_key)
+    nodes = tools.replica.state.nodes.values()
+    node = next((node for node in nodes if (node.machine_id, node.host_key) == who), None)
+    if node is None or node.endpoint == endpoint:
+        return ""
+    try:
+        other = await tools.executor.probe(host_of(node), timeout_s=TWIN_TIMEOUT_S)
+    except BackendError:
+        return ""
+    boots = report.facts.get("boot_id"), other.facts.get("boot_id")
+    same = (other.machine_id, other.host_key) == who
+    return str(node.endpoint) if same and boots[0] != boots[1] else ""
+
+
+async def _report(proposer: Proposer, due: ProbeDue, report: ProbeReport, twin: str) -> None:
     sighting = Sighting(
         endpoint=due.endpoint,
         name=report.hostname.lower(),
@@ -37,5 +61,6 @@ async def _report(proposer: Proposer, due: ProbeDue, report: ProbeReport) -> Non
         host_key=report.host_key,
         epoch=report.epoch,
         facts=report.facts,
+        twin=twin,
     )
     await proposer.settle(proposer.make(ReportSighting, job=due.job, task=due.task, sighting=sighting))

@@ -1,7 +1,8 @@
 """Rules for asking: submitting jobs and ending them; `admission` says what is refused."""
 
-from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
+from statemachine.commands import CancelJob, SubmitJob
 from statemachine.copying import replace
+from statemachine.discovery_commands import SubmitDiscovery
 from statemachine.draft import Draft
 from statemachine.jobs import admission
 from statemachine.manifest import Manifest

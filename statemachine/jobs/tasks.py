@@ -9,8 +9,9 @@
 """
 
 from statemachine import phases
-from statemachine.commands import ClaimTask, FinishAttempt, ReportSighting, ReportSilence, StartAttempt
+from statemachine.commands import ClaimTask, FinishAttempt, StartAttempt
 from statemachine.copying import replace
+from statemachine.discovery_commands import ReportSighting, ReportSilence
 from statemachine.draft import Draft
 from statemachine.jobs import submission, undo
 from statemachine.lifecycle import Trigger

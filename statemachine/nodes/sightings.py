@@ -1,12 +1,13 @@
 """Rules for machines that discovery has seen: who they are, and whether they are welcome.
 
 1. A machine is known by its machine id and its host key together. A changed address is followed; a
-   machine that shares only one of the two with a node is refused, with both named.
+   machine that shares only one of the two with a node is refused, with both named, and so is one that
+   shares both while the node answers elsewhere.
 2. A forgotten machine does not come back unless discovery is told to readmit it.
 """
 
-from statemachine.commands import Sighting
 from statemachine.copying import replace
+from statemachine.discovery_commands import Sighting
 from statemachine.draft import Draft
 from statemachine.lifecycle import Trigger
 from statemachine.model import EPOCH_MAX, NODES_MAX, Node, Transition
@@ -64,7 +65,7 @@ def _known(draft: Draft, sighting: Sighting) -> Node | Rejected | None:
         same_machine = node.machine_id == sighting.machine_id
         same_key = node.host_key == sighting.host_key
         if same_machine and same_key:
-            return node
+            return node if not sighting.twin else _twins(node, sighting)
         if same_machine or same_key:
             shared, other = ("machine id", "host key") if same_machine else ("host key", "machine id")
             return Rejected(
@@ -76,6 +77,17 @@ def _known(draft: Draft, sighting: Sighting) -> Node | Rejected | None:
                 f"forget it first: `hamgr node forget {node.name} --force`",
             )
     return _expected(draft, sighting)
+
+
+def _twins(node: Node, sighting: Sighting) -> Rejected:
+    return Rejected(
+        reason=Reason.IDENTITY,
+        message=f"{sighting.endpoint} ({sighting.name}) has the machine id and the host key of node "
+        f"{node.name}, which answers at {sighting.twin}: one is a copy of the other",
+        offenders=(str(sighting.endpoint), node.name),
+        hint="give the copy its own identity (`systemd-machine-id-setup`, `ssh-keygen -A` after removing "
+        "the old ones), then discover it again",
+    )
 
 
 def _expected(draft: Draft, sighting: Sighting) -> Node | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from statemachine.commands import CancelJob, ReportSilence
+from statemachine.commands import CancelJob
+from statemachine.discovery_commands import ReportSilence
 from tests.cli.conftest import Cli, Replicas
 from tests.hamgr.api import fakes, rig
 

@@ -16,9 +16,9 @@ from statemachine.commands import (
     ReportPresence,
     SetGlobals,
     SetMaintenance,
-    SubmitDiscovery,
     SubmitJob,
 )
+from statemachine.discovery_commands import SubmitDiscovery
 from statemachine.lifecycle import IN_SERVICE
 from statemachine.model import Endpoint, Node, State
 from statemachine.words import JobKind, Presence, RequestId, Status

@@ -9,7 +9,8 @@ import pytest
 from backends.memory.faults import Fault
 from backends.ports import Host
 from hamgr.jobs.proposer import Proposer
-from statemachine.commands import CancelJob, CommitBundle, SetGlobals, SubmitDiscovery, SubmitJob
+from statemachine.commands import CancelJob, CommitBundle, SetGlobals, SubmitJob
+from statemachine.discovery_commands import SubmitDiscovery
 from statemachine.model import Endpoint, Job
 from statemachine.outcomes import Accepted
 from statemachine.rollout import Rollout

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
-from statemachine import commands
+from statemachine import commands, discovery_commands
 from statemachine.jobs import work
 from statemachine.lifecycle import IN_SERVICE, Trigger, allowed_from
 from statemachine.manifest import Manifest, Requirement, StepSpec
@@ -255,7 +255,7 @@ class Chaos:
         )
 
     def discover(self) -> commands.Command:
-        return commands.SubmitDiscovery(
+        return discovery_commands.SubmitDiscovery(
             **self.head(),
             endpoints=tuple(self.endpoint() for _ in range(self.rng.randrange(4))),
             sweep=self.odds(50),
@@ -319,7 +319,7 @@ class Chaos:
     def sight(self) -> commands.Command:
         job, task = self._probe()
         name = self.name()
-        sighting = commands.Sighting(
+        sighting = discovery_commands.Sighting(
             endpoint=self.endpoint(),
             name=name,
             machine_id=f"id-{self.name() if self.odds(10) else name}" if self.odds(95) else "",
@@ -327,11 +327,11 @@ class Chaos:
             epoch=self.pick(0, 0, 0, 5, 1_000, 2**63, 2**64 - 1, -1) if self.odds(30) else 0,
             facts={"cpus": 4, "os": None} if self.odds(30) else {},
         )
-        return commands.ReportSighting(**self.head(), job=job, task=task, sighting=sighting)
+        return discovery_commands.ReportSighting(**self.head(), job=job, task=task, sighting=sighting)
 
     def silent(self) -> commands.Command:
         job, task = self._probe()
-        return commands.ReportSilence(
+        return discovery_commands.ReportSilence(
             **self.head(), job=job, task=task, error=self.text(), silent=self.odds(50)
         )
 

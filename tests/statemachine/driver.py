@@ -10,13 +10,11 @@ from statemachine.commands import (
     PauseJob,
     PromoteJob,
     ReportPresence,
-    ReportSighting,
-    ReportSilence,
     ResumeJob,
     ReviewJob,
-    Sighting,
     StartAttempt,
 )
+from statemachine.discovery_commands import ReportSighting, ReportSilence, Sighting
 from statemachine.jobs import work
 from statemachine.model import Job, Result, State
 from statemachine.outcomes import Outcome, Reason, Rejected

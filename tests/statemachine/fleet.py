@@ -13,12 +13,10 @@ from statemachine.commands import (
     EditNode,
     FinishAttempt,
     ReportPresence,
-    ReportSighting,
-    Sighting,
     StartAttempt,
-    SubmitDiscovery,
     SubmitJob,
 )
+from statemachine.discovery_commands import ReportSighting, Sighting, SubmitDiscovery
 from statemachine.jobs import work
 from statemachine.machine import apply
 from statemachine.manifest import ComponentSpec, Manifest, Requirement, RoleSpec, StepSpec

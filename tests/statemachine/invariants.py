@@ -13,7 +13,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from statemachine import codec, phases
-from statemachine.commands import ClaimTask, Command, ForgetNode, ReportSighting
+from statemachine.commands import ClaimTask, Command, ForgetNode
+from statemachine.discovery_commands import ReportSighting
 from statemachine.jobs import work
 from statemachine.lifecycle import COUNTED, IN_SERVICE, TRANSITIONS, UNDERWAY, Trigger
 from statemachine.model import (

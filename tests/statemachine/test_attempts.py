@@ -2,15 +2,8 @@
 
 import pytest
 
-from statemachine.commands import (
-    ClaimTask,
-    Command,
-    FinishAttempt,
-    ReportSighting,
-    ReportSilence,
-    Sighting,
-    StartAttempt,
-)
+from statemachine.commands import ClaimTask, Command, FinishAttempt, StartAttempt
+from statemachine.discovery_commands import ReportSighting, ReportSilence, Sighting
 from statemachine.jobs.tasks import LOST_MAX, RETRIES_MAX, RETRY_DELAY_S_MAX
 from statemachine.manifest import Manifest, StepSpec
 from statemachine.model import OUTPUT_TAIL_BYTES_MAX, RESULTS_MAX, Endpoint, Result

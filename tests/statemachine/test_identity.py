@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from statemachine.commands import AddNode, ForgetNode, ReportSighting, Sighting, SubmitDiscovery
+from statemachine.commands import AddNode, ForgetNode
+from statemachine.discovery_commands import ReportSighting, Sighting, SubmitDiscovery
 from statemachine.model import EPOCH_MAX, NODES_MAX, TOMBSTONES_MAX, Endpoint, State
 from statemachine.outcomes import Reason
 from statemachine.words import JobState, NodeName, Presence, Status, TaskState
@@ -61,6 +62,12 @@ def test_a_clone_with_the_same_host_key_is_refused_with_both_named(fleet: Fleet)
     error = refused(fleet, "n2", host_key=key_of("n1"))
     assert "n2.example" in error
     assert "host key of node n1" in error
+
+
+def test_a_copy_of_a_machine_that_answers_elsewhere_is_refused_with_both_named(fleet: Fleet) -> None:
+    error = refused(fleet, "n1", endpoint=Endpoint(address="10.9.9.9"), twin="n1.example:22")
+    assert "10.9.9.9" in error
+    assert "node n1, which answers at n1.example:22" in error
 
 
 def test_a_stranger_that_takes_a_known_name_is_refused(fleet: Fleet) -> None:

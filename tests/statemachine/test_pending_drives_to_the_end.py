@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statemachine.commands import EditNode, RetryJob, RevertJob, SubmitDiscovery, SubmitJob
+from statemachine.commands import EditNode, RetryJob, RevertJob, SubmitJob
+from statemachine.discovery_commands import SubmitDiscovery
 from statemachine.jobs import work
 from statemachine.lifecycle import IN_SERVICE, UNDERWAY
 from statemachine.manifest import Requirement

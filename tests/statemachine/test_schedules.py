@@ -3,7 +3,8 @@
 import pytest
 
 from statemachine import codec
-from statemachine.commands import CancelJob, SubmitDiscovery, SubmitJob
+from statemachine.commands import CancelJob, SubmitJob
+from statemachine.discovery_commands import SubmitDiscovery
 from statemachine.jobs import upkeep
 from statemachine.model import Endpoint
 from statemachine.outcomes import Accepted, Reason

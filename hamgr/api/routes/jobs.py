@@ -13,7 +13,8 @@ from hamgr.api.parse import JobBody
 from hamgr.api.previews import preview
 from hamgr.api.problems import of_rejected
 from hamgr.api.strategies import unkept_times
-from statemachine.commands import SubmitDiscovery, SubmitJob
+from statemachine.commands import SubmitJob
+from statemachine.discovery_commands import SubmitDiscovery
 from statemachine.jobs import submission
 from statemachine.model import Job, State
 from statemachine.words import Digest, JobId, JobKind, JobState, NodeName

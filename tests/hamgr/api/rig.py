@@ -23,7 +23,8 @@ from hamgr.raft.figures import Figures
 from hamgr.raft.port import Leadership, Membership, NoLeader, NotCommitted, OutcomeUnknown, Peer, Replica
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration, Member, ReplicaId
 from statemachine import machine
-from statemachine.commands import AddNode, ClaimTask, ReportSighting, Sighting, SubmitDiscovery
+from statemachine.commands import AddNode, ClaimTask
+from statemachine.discovery_commands import ReportSighting, Sighting, SubmitDiscovery
 from statemachine.model import Endpoint, Event, State
 from tests.hamgr.api.fakes import FakeLogs, FakeLookout, FakeNodes
 

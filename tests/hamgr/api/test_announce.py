@@ -10,7 +10,7 @@ import pytest
 
 from hamgr.api.routes import announce
 from statemachine.cluster_commands import MakeJoinToken, RevokeJoinToken
-from statemachine.commands import ReportSighting, Sighting
+from statemachine.discovery_commands import ReportSighting, Sighting
 from statemachine.joining import JoinsAs
 from statemachine.model import Endpoint
 from statemachine.words import NodeName

@@ -20,12 +20,10 @@ from statemachine.commands import (
     CommitBundle,
     FinishAttempt,
     FoundCluster,
-    ReportSighting,
-    Sighting,
     StartAttempt,
-    SubmitDiscovery,
     SubmitJob,
 )
+from statemachine.discovery_commands import ReportSighting, Sighting, SubmitDiscovery
 from statemachine.manifest import ComponentSpec, Manifest, RoleSpec, StepSpec
 from statemachine.model import Endpoint, Result
 from statemachine.outcomes import Accepted

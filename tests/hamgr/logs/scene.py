@@ -25,12 +25,10 @@ from statemachine.commands import (
     CommitBundle,
     FinishAttempt,
     FoundCluster,
-    ReportSighting,
-    Sighting,
     StartAttempt,
-    SubmitDiscovery,
     SubmitJob,
 )
+from statemachine.discovery_commands import ReportSighting, Sighting, SubmitDiscovery
 from statemachine.manifest import ComponentSpec, Manifest, RoleSpec, StepSpec
 from statemachine.model import OUTPUT_TAIL_BYTES_MAX, Endpoint, Result, State
 from statemachine.outcomes import Accepted

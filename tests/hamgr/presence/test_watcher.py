@@ -18,7 +18,7 @@ from hamgr.presence.watcher import Watcher
 from hamgr.raft.memory import MemoryCluster, MemoryReplica
 from hamgr.raft.port import Membership
 from hamgr.raft.protocol.membership import Configuration
-from statemachine.commands import ReportSighting, Sighting, SubmitDiscovery
+from statemachine.discovery_commands import ReportSighting, Sighting, SubmitDiscovery
 from statemachine.model import Endpoint, Node
 from statemachine.outcomes import Accepted
 from statemachine.words import NodeName, Presence
