@@ -17,11 +17,13 @@ import pytest
 from cli import installing, shipping
 from cli.remote import Remote
 from tests.lab.kit import Lab
+from tests.wheelwork import wheel
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 HOSTS = ("n1", "n2", "n3", "n4")
 DEADLINE_S = 90.0
+LATER = "0.2.0"
 STEPS = 8
 """Of a second each; the last but one waits until it is told to go on."""
 GATE = "/var/tmp/go-on"
@@ -192,3 +194,21 @@ def test_a_cluster_of_one_init_and_two_adds_outlives_its_leader_and_one_is_repla
     assert desk.ask("job", "show", job)["state"] == "succeeded"
     done = desk.lab.run("n1", "cat", "/var/tmp/steps").stdout.split()
     assert done == [str(number) for number in range(STEPS)], "each step once, in order"
+    upgrade_itself(desk, "n1", "n2", "n4")
+
+
+def upgrade_itself(desk: Desk, *nodes: str) -> None:
+    """Have hamgr replace itself on all replicas, each by its machine's path unit and guard."""
+    file = desk.folder / f"hamgr-{LATER}-py3-none-any.whl"
+    file.write_bytes(wheel(LATER))
+    for node in nodes:  # read by the release that begins
+        desk.lab.run(node, "sh", "-c", "echo 'upgrade: {stable_s: 1}' >> /etc/hamgr/hamgrd.yaml", check=True)
+    desk.hamgr("self", "upgrade", str(file), "--yes")
+    assert {item["phase"] for item in desk.ask("self", "status")["replicas"]} == {"done"}
+    for node in nodes:
+        active = desk.lab.run(node, "systemctl", "is-active", "hamgrd", "hamgrd-upgrade.path").stdout.split()
+        assert active == ["active", "active"]
+        release = desk.lab.run(node, "readlink", "/opt/hamgr/current", check=True).stdout
+        assert f"{LATER}-" in release
+    assert desk.ask("status")["version"] == LATER
+    assert desk.ask("globals", "show") == {"one": 1, "two": 2}
