@@ -107,7 +107,7 @@ def show_node(node: str) -> None:
 @node_name
 @click.option("--origin", is_flag=True, help="Say for each value which layer it came from.")
 def node_variables(node: str, *, origin: bool) -> None:
-    """Show the variables that a node is configured with."""
+    """Show the variables that a node is configured with, what it was last asked for (`--set`) included."""
     data = client().get(path("nodes", node) + "/variables")
     rows = [
         {"path": name, "value": _at(data["values"], name), "origin": layer}

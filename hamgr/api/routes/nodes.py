@@ -156,12 +156,12 @@ async def replace_node(request: web.Request) -> web.Response:
 
 
 async def get_variables(request: web.Request) -> web.Response:
-    """Return a node's variables, and for each the layer that it came from."""
+    """Return the variables that verify and its like go by on a node, each with the layer it came from."""
     query.allow(request, "consistency")
     state = await query.read_state(request)
     node = _node(state, _name(request))
     bundle = node.bundle or state.current_bundle
-    layers = variables.layers(state, node, bundle)
+    layers = (*variables.layers(state, node, bundle), ("last request", node.last_request))
     return web.json_response(
         {
             "node": node.name,

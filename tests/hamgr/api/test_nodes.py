@@ -1,7 +1,10 @@
 """Nodes over HTTP: every route, and what each refuses."""
 
+from dataclasses import replace
+
 import pytest
 
+from statemachine.words import NodeName
 from tests.hamgr.api import rig
 from tests.hamgr.api.rig import Server, claim, discovered
 
@@ -90,6 +93,14 @@ async def test_variables_say_where_each_came_from(bundled: Server) -> None:
     assert status == 200
     assert found["values"] == {"port": 82, "ntp": "10.0.0.1"}
     assert found["origins"] == {"port": "node", "ntp": "globals"}
+
+
+async def test_what_a_node_was_last_asked_for_is_among_its_variables(bundled: Server) -> None:
+    cluster = bundled.replica.cluster
+    node = replace(cluster.state.nodes[NodeName("w1")], last_request={"port": 83})
+    cluster.state = replace(cluster.state, nodes={**cluster.state.nodes, node.name: node})
+    _, found, _ = await bundled.call("GET", "/v1/nodes/w1/variables")
+    assert (found["values"]["port"], found["origins"]["port"]) == (83, "last request")
 
 
 async def test_maintenance_is_only_for_nodes_in_service_and_needs_a_reason(server: Server) -> None:
