@@ -28,7 +28,11 @@ def secret_values(state: State, node: Node, job: Job | None) -> frozenset[str]:
         roles = {node.role, job.role} if job is not None else {node.role}
         for role in roles:
             for phase in (Phase.WORK, Phase.UNDO):
-                layers = variables.layers(state, node, digest, role=role, job=job, phase=phase)
+                layers = (
+                    variables.layers(state, node, digest, role=role, job=job, phase=phase)
+                    if job is not None
+                    else variables.standing(state, node, digest, role=role)
+                )
                 resolved = variables.resolve(layers)
                 for name in bundle.manifest.secrets:
                     found.update(_leaves(_at(resolved, name)))
@@ -89,7 +93,7 @@ class Masks:
             return kept[2] if kept is not None else NOTHING
         task = job.tasks.get(name) if job is not None else None
         made_of = (
-            *(node.variables, node.bundle, node.last_good, node.role),
+            *(node.variables, node.last_request, node.bundle, node.last_good, node.role),
             *(state.globals_index, state.current_bundle, len(state.bundles)),
             *((task.bundle, task.bundle_before) if task is not None else ()),
         )

@@ -54,6 +54,13 @@ def layers(
     return tuple(found)
 
 
+def standing(
+    state: State, node: Node, bundle: Digest, *, role: str = ""
+) -> tuple[tuple[str, Mapping[str, Value]], ...]:
+    """Return the layers of what a node has now, outside of any job: what it was last asked for included."""
+    return (*layers(state, node, bundle, role=role), ("last request", node.last_request))
+
+
 def _own(state: State, node: Node, job: Job | None) -> Mapping[str, Value]:
     """Return the node's layer; one that comes in another's place is configured with that one's."""
     name = phases.name_on(job, node.name) if job is not None else node.name

@@ -161,7 +161,7 @@ async def get_variables(request: web.Request) -> web.Response:
     state = await query.read_state(request)
     node = _node(state, _name(request))
     bundle = node.bundle or state.current_bundle
-    layers = (*variables.layers(state, node, bundle), ("last request", node.last_request))
+    layers = variables.standing(state, node, bundle)
     return web.json_response(
         {
             "node": node.name,

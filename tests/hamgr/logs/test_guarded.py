@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,15 @@ async def test_a_changed_secret_stays_hidden_in_what_was_started_with_it(scene: 
     told = masks.of(scene.state, NodeName("n1"), job).text(f"{SECRET.decode()} the new one")
     assert set(told) == {"*", " "}
     assert masks.of(scene.state, NodeName("n1"), JobId("")).text("the new one") == "*" * 11
+
+
+async def test_what_a_node_was_last_asked_for_is_secret_outside_of_jobs_too(scene: Scene) -> None:
+    masks, name = Masks(), NodeName("n1")
+    node = replace(scene.state.nodes[name], last_request={"password": "of a --set"})
+    before = masks.of(scene.state, name, JobId(""))
+    assert before.text("of a --set") == "of a --set"
+    after = replace(scene.state, nodes={**scene.state.nodes, name: node})
+    assert masks.of(after, name, JobId("")).text("of a --set") == "*" * 10
 
 
 async def test_masks_that_are_remembered_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
