@@ -114,7 +114,7 @@ class Commands(Protocol):
         timeout_s: float,
         output_bytes_max: int,
         at_once: int,
-    ) -> AsyncGenerator[Ran]: ...
+    ) -> AsyncGenerator[list[Ran]]: ...
 
 
 class Probes(Protocol):

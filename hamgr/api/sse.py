@@ -7,7 +7,7 @@ the replicated state, and whoever falls behind that is told so and starts again.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -34,6 +34,10 @@ class Stream:
         """Send one event; `cursor` becomes the reader's Last-Event-ID."""
         mark = f"id: {cursor}\n" if cursor else ""
         await self.raw(f"event: {event}\n{mark}data: {json.dumps(data)}\n\n".encode())
+
+    async def send_all(self, event: str, each: Iterable[Any]) -> None:
+        """Send events of one kind in one piece: the reader wakes up once for all of them."""
+        await self.raw(b"".join(f"event: {event}\ndata: {json.dumps(data)}\n\n".encode() for data in each))
 
     async def heartbeat(self) -> None:
         """Tell the reader, and every proxy on the way, that the stream lives."""

@@ -21,6 +21,8 @@ from statemachine.model import State
 from statemachine.words import JobId, NodeName
 
 NODES_AT_ONCE = 256
+TOGETHER_BYTES_MAX = 256 * 1024
+"""No further answer is told together with others that have so much."""
 NO_JOB = JobId("")
 
 
@@ -62,8 +64,8 @@ class Adhoc:
         timeout_s: float,
         output_bytes_max: int,
         at_once: int,
-    ) -> AsyncGenerator[Ran]:
-        """Yield what became of `script` on each node, as they end.
+    ) -> AsyncGenerator[list[Ran]]:
+        """Yield what became of `script` on the nodes, as they end: those together that ended meanwhile.
 
         Whoever stops listening has nothing more begun; what runs goes on until its end or `timeout_s`.
 
@@ -76,12 +78,19 @@ class Adhoc:
         async def work(left: Iterator[NodeName]) -> None:
             for name in left:
                 async with self._places:
-                    await ended.put(await self._one(state, name, script, timeout_s, output_bytes_max))
+                    ended.put_nowait(await self._one(state, name, script, timeout_s, output_bytes_max))
 
         tasks = [asyncio.create_task(work(left)) for _ in range(min(at_once, len(nodes)))]
         try:
-            for _ in nodes:
-                yield await ended.get()
+            told = 0
+            while told < len(nodes):
+                together = [await ended.get()]
+                size_bytes = len(together[0].output)
+                while not ended.empty() and size_bytes < TOGETHER_BYTES_MAX:
+                    together.append(ended.get_nowait())
+                    size_bytes += len(together[-1].output)
+                told += len(together)
+                yield together
         finally:
             for task in tasks:
                 task.cancel()

@@ -80,8 +80,8 @@ async def run_command(request: web.Request) -> web.StreamResponse:
         )
         try:
             async with aclosing(ended):
-                async for ran in ended:
-                    await stream.send("node", _view(ran))
+                async for together in ended:
+                    await stream.send_all("node", map(_view, together))
             await stream.send("end", {"nodes": len(nodes)})
         finally:
             beating.cancel()
