@@ -20,9 +20,9 @@ from typing import Any
 from hamgr.raft.applier import Applier
 from hamgr.raft.contact import Contact, contact_of
 from hamgr.raft.core.core import Core
-from hamgr.raft.divergence import Divergence
 from hamgr.raft.figures import Histogram
 from hamgr.raft.freshness import Freshness
+from hamgr.raft.keeping import Keeper
 from hamgr.raft.opening import FATAL, core_of, hello_of
 from hamgr.raft.port import Leadership
 from hamgr.raft.protocol.membership import Member, ReplicaId
@@ -31,7 +31,6 @@ from hamgr.raft.roster import Roster
 from hamgr.raft.settings import RaftSettings
 from hamgr.raft.stalls import Meter
 from hamgr.raft.store import identity
-from hamgr.raft.store.compaction import Compactor
 from hamgr.raft.store.folder import Folder
 from hamgr.raft.wire.links import Links
 from statemachine.model import State
@@ -77,18 +76,19 @@ class Consensus:
         self.requests: deque[Callable[[Core], None]] = deque()
         self.freshness = Freshness(time.monotonic)
         self.leader_changes = 0
-        self.snapshot_index = 0
         self.sync = Histogram()
         self.meter = Meter("consensus", settings.timers.stall_s)
         self.roster = Roster(settings.me, settings.name)
-        self.divergence = Divergence(settings.data_dir, me=settings.me)
+        self.keeper = Keeper(settings, stir=self.stir)
         self.applier = Applier(
-            watched=watched, counted=self._counted, restored=self._restored, take_digest=self._take_digest
+            watched=watched,
+            counted=self.keeper.count,
+            restored=self._restored,
+            take_digest=self.keeper.take_digest,
         )
         self.core: Core | None = None
         self.links: Links | None = None
         self.over = asyncio.Event()
-        self.compactor: Compactor | None = None
         self._folder: Folder | None = None
         self._on_news = on_news
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,7 +108,7 @@ class Consensus:
     @property
     def closed(self) -> str:
         """Why nothing is served here; empty when it is."""
-        return self.failure or self.applier.blocked or self.divergence.found
+        return self.failure or self.applier.blocked or self.keeper.diverged
 
     @property
     def receiving(self) -> bool:
@@ -127,12 +127,7 @@ class Consensus:
         self._folder = folder = Folder(settings.data_dir)
         try:
             own = identity.begin(settings.data_dir, own)
-            self.compactor = Compactor(
-                folder,
-                entries=settings.snapshot_entries,
-                size_bytes=settings.snapshot_bytes,
-                on_digest=self._own_digest,
-            )
+            self.keeper.open(folder)
             self.links = Links(
                 own=hello_of(own, settings.version),
                 address=settings.address,
@@ -143,7 +138,7 @@ class Consensus:
                 settings=settings.links,
             )
             await self.links.start()
-            self.core = core_of(
+            self.core = self.keeper.core = core_of(
                 settings,
                 folder,
                 own,
@@ -180,8 +175,7 @@ class Consensus:
             self._timer.cancel()
         if self.links is not None:
             await self.links.close()
-        if self.compactor is not None:
-            self.compactor.close()
+        self.keeper.close()
         if core is not None:
             core.close()
         if self._folder is not None:
@@ -236,14 +230,13 @@ class Consensus:
             self._settle()
 
     def _settle(self) -> None:
-        core, compactor = self.core, self.compactor
+        core = self.core
         self._turning = False
-        if core is None or compactor is None or self.failure:
+        if core is None or self.failure:
             return
         try:
             more = core.settle()
-            if not self.divergence.found:
-                compactor.advance(core)
+            self.keeper.advance()
             self._look(core)
             self._arm(core)
         except Exception as error:  # noqa: BLE001 - whatever it is, this replica must stop
@@ -366,35 +359,9 @@ class Consensus:
 
     # The state.
 
-    def _counted(self, index: int, entry: bytes, state: State) -> None:
-        if self.compactor is not None and not self.divergence.found:
-            self.compactor.count(index, entry, state)
-
     def _restored(self) -> None:
-        self.snapshot_index, self._piece_at = self.applier.index, float("-inf")
-        if self.compactor is not None:
-            self.compactor.abandon()
-        self.divergence.ended()
+        self._piece_at = float("-inf")
+        self.keeper.restored(self.applier.index)
         if self.core is not None and self.core.renounced and not self.closed:
             self.core.renounced = ""
             logger.warning("replica %s has the leader's state and serves again", self.settings.name)
-
-    def _own_digest(self, index: int, digest: bytes) -> None:
-        self.snapshot_index = index
-        if self.core is not None:
-            self.core.broadcast({"type": "digest", "index": index, "digest": digest})
-            self._judge(self.divergence.note(index, digest, self.core.configuration.voter_ids))
-
-    def _take_digest(self, sender: ReplicaId, index: int, digest: bytes) -> None:
-        if self.core is not None:
-            self._judge(self.divergence.heard(sender, index, digest, self.core.configuration.voter_ids))
-
-    def _judge(self, at_fault: bool) -> None:
-        if at_fault and self._loop is not None:
-            kept = self._loop.run_in_executor(None, self.divergence.keep_files)
-            kept.add_done_callback(lambda _kept: self._resynchronise())
-
-    def _resynchronise(self) -> None:
-        if self.core is not None:
-            self.core.resynchronise()
-            self.stir()

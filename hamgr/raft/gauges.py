@@ -41,8 +41,8 @@ def figures_of(
         queues=Queues(proposals=proposals, reads=reads, inbox=len(consensus.requests)),
         stalls=consensus.meter.stalls,
         api_stalls=api_stalls,
-        divergences=consensus.divergence.count,
-        diverged=bool(consensus.divergence.found),
+        divergences=consensus.keeper.divergences,
+        diverged=bool(consensus.keeper.diverged),
         warning=consensus.closed,
         certificate_expires_at=None if consensus.links is None else consensus.links.expires_at,
     )
@@ -80,9 +80,9 @@ def _snapshot(consensus: Consensus, counters: Mapping[str, int]) -> SnapshotFigu
     except OSError:
         size = 0
     return SnapshotFigures(
-        last_index=consensus.snapshot_index,
+        last_index=consensus.keeper.snapshot_index,
         bytes=size,
-        seconds=None if consensus.compactor is None else consensus.compactor.seconds,
+        seconds=consensus.keeper.snapshot_s,
         sent=counters.get("snapshots_sent", 0),
         received=counters.get("snapshots_received", 0),
         refused=counters.get("snapshots_refused", 0),
