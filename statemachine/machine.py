@@ -94,26 +94,17 @@ def apply(state: State, command: Command) -> tuple[State, Outcome]:
     return draft.finish(requests=memory), outcome
 
 
-def apply_entry(state: State, entry: bytes) -> tuple[State, bytes, Exception | None]:
-    """Apply an entry of the log; return the state, the encoded outcome, and the bug that was met, if any."""
+def apply_entry(state: State, entry: bytes) -> tuple[State, Outcome, Exception | None]:
+    """Apply an entry of the log; return the state, the outcome, and the bug that was met, if any."""
     try:
-        command = codec.decode_command(entry)
-        after, outcome = apply(state, command)
-        return after, _encoded(state, after, command, outcome), None
+        return *apply(state, codec.decode_command(entry)), None
     except Exception as error:  # noqa: BLE001 - the one door: replicas must go on alike after a bug
         outcome = Rejected(
             reason=Reason.INTERNAL,
             message=f"the command could not be applied: {type(error).__name__}",
             hint="report it with the replicas' logs; the cluster goes on without it",
         )
-        return _skip(state), codec.encode_outcome(outcome), error
-
-
-def _encoded(before: State, after: State, command: Command, outcome: Outcome) -> bytes:
-    """Return the outcome as bytes: those that were remembered just now, if they are the whole of it."""
-    if isinstance(outcome, Accepted) and after.requests is not before.requests:
-        return after.requests[0][command.request_id].outcome
-    return codec.encode_outcome(outcome)
+        return _skip(state), outcome, error
 
 
 def _skip(state: State) -> State:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Container
 from hamgr.raft.protocol.membership import ReplicaId
 from statemachine import codec, machine
 from statemachine.model import State
+from statemachine.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class Applier:
     Attributes:
         index: Of the log; everything up to it is in `state`.
         version: Rises with every change of `state`.
-        outcomes: Entries that somebody waits for, with their encoded outcomes; whoever waits takes them out.
+        outcomes: Entries that somebody waits for, with their outcomes; whoever waits takes them out.
         blocked: Why nothing more can be applied; empty when it can.
     """
 
@@ -48,7 +49,7 @@ class Applier:
         self.index = 0
         self.version = 0
         self.blocked = ""
-        self.outcomes: deque[tuple[bytes, bytes]] = deque()
+        self.outcomes: deque[tuple[bytes, Outcome]] = deque()
         self.take_digest = take_digest
         self._watched = watched
         self._counted = counted

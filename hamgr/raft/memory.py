@@ -17,7 +17,7 @@ from hamgr.raft.figures import Figures, PeerFigures
 from hamgr.raft.port import Leadership, NoLeader, NotCommitted, OutcomeUnknown, Peer
 from hamgr.raft.proposals import Proposal, Proposals, entry_of
 from hamgr.raft.waiting import Changes
-from statemachine import codec, machine
+from statemachine import machine
 from statemachine.commands import Command
 from statemachine.model import State
 from statemachine.outcomes import Outcome
@@ -323,7 +323,7 @@ class MemoryReplica:
         for entry in entries:
             self.state, outcome, _bug = machine.apply_entry(self.state, entry)
             if entry in self._proposals:
-                self._proposals.settle(entry, codec.decode_outcome(outcome))
+                self._proposals.settle(entry, outcome)
         if self.applied != self._cluster.length:
             self.applied = self._cluster.length
             self._changes.raise_to(self.version + 1)

@@ -25,7 +25,6 @@ from hamgr.raft.settings import RaftSettings
 from hamgr.raft.stalls import Meter, Watch
 from hamgr.raft.waiting import Changes, SharedReads
 from hamgr.raft.wire.tls import Credentials
-from statemachine import codec
 from statemachine.commands import Command
 from statemachine.model import State
 from statemachine.outcomes import Outcome
@@ -255,8 +254,7 @@ class RaftReplica:
         version, leadership, closed = consensus.version, consensus.leadership, consensus.closed
         outcomes = consensus.applier.outcomes
         while outcomes:
-            entry, outcome = outcomes.popleft()
-            self._proposals.settle(entry, codec.decode_outcome(outcome))
+            self._proposals.settle(*outcomes.popleft())
         while consensus.reads:
             self._reads.answered(*consensus.reads.popleft())
         loop = self._loop

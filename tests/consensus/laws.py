@@ -18,6 +18,7 @@ from hamgr.raft.protocol.configurations import KIND
 from hamgr.raft.protocol.membership import ChangeRefused, Configuration
 from hamgr.raft.store.journal import Journal
 from statemachine.model import State
+from statemachine.outcomes import Outcome
 from tests.consensus.evidence import OnDisk
 from tests.consensus.figures import Figures
 from tests.consensus.trail import Trail
@@ -82,7 +83,7 @@ class Laws:
         self._trail, self._figures, self._hosts = trail, figures, hosts
         self._applied: dict[int, bytes] = {}
         self._digests: dict[int, bytes] = {}
-        self._outcomes: dict[bytes, tuple[int, bytes]] = {}
+        self._outcomes: dict[bytes, tuple[int, Outcome]] = {}
         self._leaders: dict[int, str] = {}
         self._entries: dict[tuple[int, int], tuple[bytes, int]] = {}
         self._seen: dict[str, Seen] = {}
@@ -126,7 +127,7 @@ class Laws:
             if node and at <= index and node not in state.nodes:
                 self.break_("no acknowledged write is lost", f"{name} restored {index} without {node}", name)
 
-    def answered(self, name: str, index: int, entry: bytes, outcome: bytes, bug: Exception | None) -> None:
+    def answered(self, name: str, index: int, entry: bytes, outcome: Outcome, bug: Exception | None) -> None:
         """Judge the outcome of one applied command."""
         if bug is not None:
             self.break_("commands can be applied", f"{name} at {index}: {bug!r}", name)

@@ -10,10 +10,11 @@ from hamgr.raft.store.folder import Folder
 from hamgr.raft.store.snapshot import Snapshot
 from statemachine import machine
 from statemachine.model import State
+from statemachine.outcomes import Outcome
 from tests.consensus.laws import Laws
 
-Answered = Callable[[bytes], None]
-"""Gets the encoded outcome."""
+Answered = Callable[[Outcome], None]
+"""Gets the outcome."""
 SNAPSHOT_TAKES_S_MAX = 0.3
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgpack
 
-from statemachine.codec import decode_state, state_digest
+from statemachine.codec import decode_state, encode_outcome, state_digest
 from statemachine.machine import apply_entry
 
 
@@ -22,7 +22,7 @@ def main() -> None:
         outcomes = hashlib.sha256()
         for entry in entries:
             state, outcome, _ = apply_entry(state, entry)
-            outcomes.update(outcome)
+            outcomes.update(encode_outcome(outcome))
         print(state_digest(state), outcomes.hexdigest())
 
 

@@ -54,10 +54,9 @@ class Stopwatch:
         command = make(request_id=request, at=AT, actor="ann", **fields)  # type: ignore[arg-type]  # by keyword
         entry = codec.encode_command(command)
         begun = thread_time()
-        self.state, answer, bug = apply_entry(self.state, entry)
+        self.state, outcome, bug = apply_entry(self.state, entry)
         self.times.setdefault(make.__name__, []).append(thread_time() - begun)
         assert bug is None
-        outcome = codec.decode_outcome(answer)
         assert isinstance(outcome, Accepted), outcome
         return outcome
 
