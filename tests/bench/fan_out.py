@@ -22,7 +22,8 @@ from typing import Protocol
 from tests.bench import peers
 from tests.bench.command import parser_of, told
 from tests.bench.endpoints import Fleet, endpoints
-from tests.bench.fan_out_sides import Api, Executor, Hamgr, Login, Look, Sessions, Verify
+from tests.bench.fan_out_floors import Executor, Login, Look, Sessions
+from tests.bench.fan_out_sides import Api, Hamgr, Verify
 from tests.bench.five_steps import medians
 from tests.bench.sides import Round, measure
 
