@@ -22,7 +22,17 @@ from statemachine.machine import apply
 from statemachine.manifest import ComponentSpec, Manifest, Requirement, RoleSpec, StepSpec
 from statemachine.model import Endpoint, Job, Node, Result, State, Task
 from statemachine.outcomes import Accepted, Outcome, Reason, Rejected
-from statemachine.words import Digest, Ending, JobId, JobKind, NodeName, Presence, RequestId, Verb
+from statemachine.words import (
+    Digest,
+    Ending,
+    JobId,
+    JobKind,
+    NodeName,
+    Presence,
+    RequestId,
+    TaskState,
+    Verb,
+)
 from tests.statemachine.invariants import check_step
 
 AT = 1_700_000_000.0
@@ -185,6 +195,14 @@ class Fleet:
 
     def fail(self, job: str, node: str) -> None:
         self.step(job, node, exit_code=1)
+
+    def lose(self, job: str, node: str) -> None:
+        """Let the work on a node fail and its way back pass."""
+        self.claim(job, node)
+        self.fail(job, node)
+        while self.owed(job, node):
+            self.step(job, node)
+        assert self.task(job, node).state is TaskState.FAILED
 
     def drive(self, job: str, *nodes: str) -> None:
         """Let everything pass until the tasks on `nodes`, or all of the job's, have ended."""

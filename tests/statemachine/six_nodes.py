@@ -27,15 +27,6 @@ def upgrade(fleet: Fleet, *, max_parallel: int = 2, max_failed: int | None = Non
     )
 
 
-def lose(fleet: Fleet, job: str, node: str) -> None:
-    """Let the upgrade of a node fail and its revert pass."""
-    fleet.claim(job, node)
-    fleet.fail(job, node)
-    while fleet.owed(job, node):
-        fleet.step(job, node)
-    assert fleet.task(job, node).state is TaskState.FAILED
-
-
 def holds(fleet: Fleet, job: str) -> list[HoldKind]:
     return [hold.kind for hold in fleet.job(job).holds]
 

@@ -32,13 +32,6 @@ def ports(fleet: Fleet, job: str, node: str, phase: Phase = Phase.WORK) -> Any:
     return variables.resolve(layers).get("port")
 
 
-def lose(fleet: Fleet, job: str, node: str) -> None:
-    fleet.claim(job, node)
-    fleet.fail(job, node)
-    while fleet.owed(job, node):
-        fleet.step(job, node)
-
-
 def asked(node: Node) -> Any:
     return node.last_request.get("port")
 
@@ -97,7 +90,7 @@ def test_a_job_that_reverts_by_itself_brings_them_back_too(fleet: Fleet) -> None
     rollout = Rollout(on_failure=OnFailure.REVERT)
     job = fleet.submit(JobKind.UPGRADE, "n1", "n2", variables={"port": 90}, max_parallel=1, rollout=rollout)
     fleet.drive(job, "n1")
-    lose(fleet, job, "n2")
+    fleet.lose(job, "n2")
     back = next(one for one in fleet.state.jobs.values() if one.revert_of == job)
     assert (back.variables, list(back.tasks)) == ({"port": 81}, ["n1"])
 
@@ -105,7 +98,7 @@ def test_a_job_that_reverts_by_itself_brings_them_back_too(fleet: Fleet) -> None
 def test_a_retry_leaves_those_out_that_are_away_and_owe_it(fleet: Fleet) -> None:
     fleet.unreachable("n2")
     job = fleet.submit(JobKind.UPGRADE, "n1", "n2", offline=Offline.OWE, max_failed=1, variables={"port": 90})
-    lose(fleet, job, "n1")
+    fleet.lose(job, "n1")
     assert [task.state for task in fleet.job(job).tasks.values()] == [TaskState.FAILED, TaskState.SKIPPED]
     again = fleet.accept(RetryJob, job=job, unfinished=True).ref
     assert list(fleet.job(again).tasks) == ["n1"]

@@ -16,7 +16,7 @@ from statemachine.rollout import HoldKind, OnFailure, Promotion, Rollout, Window
 from statemachine.rollouts import blocking
 from statemachine.words import JobKind, JobState, Phase, Status, TaskState
 from tests.statemachine.fleet import Fleet, component, digest, manifest
-from tests.statemachine.six_nodes import NODES, holds, lose, six_nodes, states, upgrade, waves
+from tests.statemachine.six_nodes import NODES, holds, six_nodes, states, upgrade, waves
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_canaries_that_are_well_promote_themselves_unless_told_otherwise(fleet: 
 
 def test_one_canary_that_fails_is_one_too_many_whatever_the_budget(fleet: Fleet) -> None:
     job = upgrade(fleet, canary=2, max_failed=5)
-    lose(fleet, job, "n0")
+    fleet.lose(job, "n0")
     fleet.stale_claim(job, "n2")
     assert states(fleet, job)[1:] == [TaskState.SKIPPED] * 5
     assert "canary n0 failed" in fleet.task(job, "n5").error
@@ -79,11 +79,11 @@ def test_a_pause_begins_nothing_and_what_runs_goes_on(fleet: Fleet) -> None:
 
 def test_a_job_that_pauses_on_failure_goes_on_when_an_operator_has_looked(fleet: Fleet) -> None:
     job = upgrade(fleet, on_failure=OnFailure.PAUSE)
-    lose(fleet, job, "n0")
+    fleet.lose(job, "n0")
     assert (holds(fleet, job), fleet.due(job)) == ([HoldKind.FAILURES], [])
     fleet.accept(ResumeJob, job=job)
     assert fleet.due(job) == ["n1"]
-    lose(fleet, job, "n1")
+    fleet.lose(job, "n1")
     assert holds(fleet, job) == [HoldKind.FAILURES]
     fleet.cancel(job)
     assert fleet.job(job).state is JobState.CANCELLED
@@ -94,7 +94,7 @@ def test_a_job_that_reverts_brings_back_what_it_changed_the_newest_first(fleet: 
     for node in ("n0", "n1", "n2"):
         fleet.passed_time(10)
         fleet.drive(job, node)
-    lose(fleet, job, "n3")
+    fleet.lose(job, "n3")
     assert fleet.job(job).state is JobState.PARTLY
     (back,) = fleet.state.running
     assert fleet.job(back).revert_of == job
@@ -109,14 +109,14 @@ def test_a_pause_forgives_no_failures_and_stops_no_revert(fleet: Fleet) -> None:
     fleet.drive(job, "n0")
     fleet.claim(job, "n1")
     fleet.claim(job, "n2")
-    lose(fleet, job, "n1")
+    fleet.lose(job, "n1")
     fleet.accept(PauseJob, job=job)
     fleet.accept(ResumeJob, job=job)
     fleet.claim(job, "n2")
     fleet.drive(job, "n2")
     fleet.claim(job, "n3")
     fleet.claim(job, "n4")
-    lose(fleet, job, "n3")
+    fleet.lose(job, "n3")
     assert states(fleet, job)[5] is TaskState.SKIPPED
     fleet.accept(PauseJob, job=job)
     fleet.accept(ResumeJob, job=job)
@@ -128,7 +128,7 @@ def test_a_pause_forgives_no_failures_and_stops_no_revert(fleet: Fleet) -> None:
 def test_a_job_that_was_cancelled_too_late_to_change_anything_reverts_nothing_either(fleet: Fleet) -> None:
     job = upgrade(fleet, on_failure=OnFailure.REVERT)
     fleet.claim(job, "n1")
-    lose(fleet, job, "n0")
+    fleet.lose(job, "n0")
     fleet.cancel(job)
     while fleet.task(job, "n1").state is TaskState.RUNNING:
         fleet.step(job, "n1")
@@ -158,7 +158,7 @@ def test_an_ended_job_is_reverted_on_request_where_nothing_moved_on_since(fleet:
 def test_a_retry_takes_the_failed_nodes_or_all_that_did_not_succeed(fleet: Fleet) -> None:
     job = upgrade(fleet)
     fleet.drive(job, "n0")
-    lose(fleet, job, "n1")
+    fleet.lose(job, "n1")
     again = fleet.accept(RetryJob, job=job).ref
     assert (list(fleet.job(again).tasks), fleet.job(again).retry_of) == (["n1"], job)
     assert fleet.job(again).bundle == digest(2)

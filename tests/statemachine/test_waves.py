@@ -25,15 +25,6 @@ def serving(fleet: Fleet) -> Fleet:
     return fleet
 
 
-def lose(fleet: Fleet, job: str, node: str) -> None:
-    """Let a task fail and be undone."""
-    fleet.claim(job, node)
-    fleet.fail(job, node)
-    while fleet.owed(job, node):
-        fleet.step(job, node)
-    assert fleet.task(job, node).state is TaskState.FAILED
-
-
 def test_a_wave_begins_when_all_of_the_one_before_has_ended(fleet: Fleet) -> None:
     job = fleet.submit(JobKind.COMMISSION, *NODES, role="web", max_parallel=2)
     assert fleet.due(job) == ["n0", "n1"]
@@ -53,7 +44,7 @@ def test_an_upgrade_takes_a_tenth_at_a_time_unless_it_says_otherwise(serving: Fl
 def test_an_upgrade_stops_at_the_first_failure_and_what_runs_goes_on(serving: Fleet) -> None:
     job = serving.submit(JobKind.UPGRADE, *NODES, max_parallel=2)
     serving.claim(job, "n1")
-    lose(serving, job, "n0")
+    serving.lose(job, "n0")
     assert serving.due(job) == ["n1"]
     serving.drive(job, "n1")
     states = [serving.task(job, node).state for node in NODES]
@@ -65,9 +56,9 @@ def test_an_upgrade_stops_at_the_first_failure_and_what_runs_goes_on(serving: Fl
 
 def test_a_job_goes_on_while_its_failures_are_within_the_budget(fleet: Fleet) -> None:
     job = fleet.submit(JobKind.COMMISSION, *NODES, role="web", max_parallel=1, max_failed=1)
-    lose(fleet, job, "n0")
+    fleet.lose(job, "n0")
     assert fleet.due(job) == ["n1"]
-    lose(fleet, job, "n1")
+    fleet.lose(job, "n1")
     assert fleet.job(job).state is JobState.FAILED
     assert fleet.task(job, "n2").state is TaskState.SKIPPED
 
@@ -75,7 +66,7 @@ def test_a_job_goes_on_while_its_failures_are_within_the_budget(fleet: Fleet) ->
 def test_a_commission_goes_on_whatever_fails_unless_it_has_a_budget(fleet: Fleet) -> None:
     job = fleet.submit(JobKind.COMMISSION, *NODES, role="web", max_parallel=1)
     for node in NODES[:4]:
-        lose(fleet, job, node)
+        fleet.lose(job, node)
     fleet.drive(job, "n4")
     assert fleet.job(job).state is JobState.PARTLY
 
