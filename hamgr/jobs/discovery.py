@@ -39,9 +39,9 @@ async def probe(tools: Tools, due: ProbeDue) -> None:
 
 async def _twin(tools: Tools, endpoint: Endpoint, report: ProbeReport) -> str:
     """Return where else what answered at `endpoint` is, as another machine; empty when nowhere."""
-    who = (report.machine_id, report.host_key)
+    machine_id, host_key = report.machine_id, report.host_key
     nodes = tools.replica.state.nodes.values()
-    node = next((node for node in nodes if (node.machine_id, node.host_key) == who), None)
+    node = next((one for one in nodes if one.machine_id == machine_id and one.host_key == host_key), None)
     if node is None or node.endpoint == endpoint:
         return ""
     try:
@@ -49,7 +49,7 @@ async def _twin(tools: Tools, endpoint: Endpoint, report: ProbeReport) -> str:
     except BackendError:
         return ""
     boots = report.facts.get("boot_id"), other.facts.get("boot_id")
-    same = (other.machine_id, other.host_key) == who
+    same = (other.machine_id, other.host_key) == (machine_id, host_key)
     return str(node.endpoint) if same and boots[0] != boots[1] else ""
 
 

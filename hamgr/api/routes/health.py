@@ -1,6 +1,7 @@
 """Is this replica alive, can it work, and how is the cluster?"""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -104,6 +105,30 @@ def _also(context: ApiContext, voters: list[str], connected: list[str]) -> str:
     )
 
 
+def _line(
+    told: Mapping[str, Any],
+    *,
+    name: str,
+    api: str | None,
+    leader: bool,
+    connected: bool = True,
+    own: bool = False,
+    ahead_s: float | None,
+) -> dict[str, Any]:
+    """Return one replica as the status shows it; `told` is what it says of itself, empty when nothing."""
+    return {
+        "name": name,
+        "api": api,
+        "self": own,
+        "leader": leader,
+        "connected": connected,
+        "term": told.get("term"),
+        "applied_index": told.get("applied_index"),
+        "digest": told.get("digest"),
+        "clock_ahead_s": ahead_s,
+    }
+
+
 async def get_status(request: web.Request) -> web.Response:
     """Tell how the cluster is; works without a quorum with `?consistency=stale`."""
     query.allow(request, "digest", "consistency")
@@ -118,34 +143,18 @@ async def get_status(request: web.Request) -> web.Response:
     own = _self(request, digest=digest)
     told = {own["name"]: own, **answers}
     ahead_s = clocks.ahead_s(told, asked_at=asked_at, answered_at=context.clock.now())
-    replicas = [
-        {
-            "name": own["name"],
-            "api": own["api"],
-            "self": True,
-            "leader": leadership.leads,
-            "connected": True,
-            "term": own["term"],
-            "applied_index": own["applied_index"],
-            "digest": own["digest"],
-            "clock_ahead_s": 0.0,
-        }
-    ]
-    for peer in others:
-        answer = answers[peer.name] or {}
-        replicas.append(
-            {
-                "name": peer.name,
-                "api": peer.api or None,
-                "self": False,
-                "leader": peer.name == leadership.leader,
-                "connected": peer.connected,
-                "term": answer.get("term"),
-                "applied_index": answer.get("applied_index"),
-                "digest": answer.get("digest"),
-                "clock_ahead_s": ahead_s.get(peer.name),
-            }
+    replicas = [_line(own, name=own["name"], api=own["api"], leader=leadership.leads, own=True, ahead_s=0.0)]
+    replicas += [
+        _line(
+            answers[peer.name] or {},
+            name=peer.name,
+            api=peer.api or None,
+            leader=peer.name == leadership.leader,
+            connected=peer.connected,
+            ahead_s=ahead_s.get(peer.name),
         )
+        for peer in others
+    ]
     vip = cluster.vip({name: (one or {}).get("vip") for name, one in told.items()})
     complaints = consensus.complaints(told) + cluster.vip_warnings(vip) + cluster.backup_warnings(told)
     complaints += cluster.fencing_warnings(told) + clocks.warnings(ahead_s)

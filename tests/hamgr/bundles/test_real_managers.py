@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import textwrap
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def run(*words: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-class Distribution:
+class Distribution(ABC):
     """A machine of one distribution: a root with a package database, and a repository it takes packages from.
 
     A package has one file that says its version, and one file for its configuration.
@@ -54,9 +55,9 @@ class Distribution:
             directory.mkdir(parents=True)
         self.environment: dict[str, str] = {}
 
+    @abstractmethod
     def release(self, name: str, version: str) -> None:
         """Put a version of a package into the repository, which the machine has not looked at since."""
-        raise NotImplementedError
 
     def last(self, script: bytes) -> tuple[int, str]:
         """Run a step; return its exit status and its last line."""
