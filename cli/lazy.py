@@ -1,4 +1,7 @@
-"""Groups that know their commands by name and import one only when it runs: `--help` stays fast."""
+"""Groups that know their commands by name and import one only when it runs: `--help` stays fast.
+
+They are listed as they were written down: what shows comes before what changes.
+"""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -16,8 +19,11 @@ ALIASES = {
     "delete": "forget",
     "rm": "forget",
     "logs": "log",
+    "transfer": "lead",
 }
 """Words that people type; each means the one on the right, where the group has that one."""
+SENTENCE_CHARS_MAX = 200
+"""Of the line of help; a first sentence is never cut."""
 
 
 class LazyGroup(click.Group):
@@ -27,8 +33,8 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self.lazy = dict(lazy or {})
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.lazy, *super().list_commands(ctx)]
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return [*self.commands, *self.lazy]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         known = self.list_commands(ctx)
@@ -50,11 +56,12 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, text) for name, (_, text) in self.lazy.items()]
-        for name in super().list_commands(ctx):
-            command = super().get_command(ctx, name)
-            if command is not None and not command.hidden:
-                rows.append((name, command.get_short_help_str(80)))
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [
+            (name, command.get_short_help_str(SENTENCE_CHARS_MAX))
+            for name, command in self.commands.items()
+            if not command.hidden
+        ]
+        rows = own + [(name, text) for name, (_, text) in self.lazy.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

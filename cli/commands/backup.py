@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, settings
 from cli.output import clean, show
 from cli.texts import ago
@@ -12,7 +13,7 @@ from cli.texts import ago
 MAKE_TIMEOUT_S = 600.0
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def backup() -> None:
     """Backups of the cluster: list them, make one now. `hamgrd restore` begins anew from one."""
 

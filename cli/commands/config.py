@@ -7,6 +7,7 @@ import click
 
 from cli import names
 from cli.exits import ApiError, CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, settings
 from cli.output import Column, ago, describe, note, short, show
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 PUSH_TRY_TIMEOUT_S = 45.0
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def config() -> None:
     """Configuration bundles: versions of a directory that says what roles are made of."""
 

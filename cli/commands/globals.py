@@ -3,11 +3,12 @@
 import click
 
 from cli.exits import CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, settings, variables
 from cli.output import describe, show
 
 
-@click.group("globals")
+@click.group("globals", cls=LazyGroup)
 def globals_() -> None:
     """Variables that every node has unless its role or the node itself says otherwise."""
 

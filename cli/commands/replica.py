@@ -65,7 +65,6 @@ ONE = click.argument("name", shell_complete=names.replicas)
             "cli.commands.replica_fencing:fencing",
             "Fencing commands: show how their tests stand, test them now.",
         ),
-        "transfer": ("cli.commands.replica:lead", "Hand leadership to a replica."),
     },
 )
 def replica() -> None:

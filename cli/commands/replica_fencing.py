@@ -7,6 +7,7 @@ import click
 
 from cli import everywhere, jobs
 from cli.exits import ApiError, CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, settings
 from cli.output import Column, ago, clean, note, show
 
@@ -30,7 +31,7 @@ RESULTS = (
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def fencing() -> None:
     """Fencing commands, by which either of two voters goes on alone: show them, test them."""
 

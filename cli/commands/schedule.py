@@ -6,6 +6,7 @@ import click
 
 from cli.commands.node import path
 from cli.exits import CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, confirm, settings, yes_option
 from cli.output import Column, ago, clock, describe, note, show
 
@@ -30,7 +31,7 @@ COLUMNS = (
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def schedule() -> None:
     """Schedules: jobs that are asked for again and again."""
 

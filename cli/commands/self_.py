@@ -10,6 +10,7 @@ import click
 
 from cli import jobs
 from cli.exits import CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, confirm, settings, yes_option
 from cli.output import Column, ago, clean, note, show
 
@@ -28,7 +29,7 @@ COLUMNS = (
 )
 
 
-@click.group("self")
+@click.group("self", cls=LazyGroup)
 def self_() -> None:
     """hamgr itself: upgrade all replicas, one at a time, and see how far that is."""
 

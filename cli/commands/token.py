@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.exits import CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, settings
 from cli.output import Column, ago, clock, note, show
 
@@ -23,7 +24,7 @@ COLUMNS = (
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def token() -> None:
     """Join tokens: each lets one machine join, once, until it expires."""
 

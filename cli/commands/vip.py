@@ -10,6 +10,7 @@ import click
 
 from cli import jobs
 from cli.exits import CliError, Exit
+from cli.lazy import LazyGroup
 from cli.options import Leaf, client, confirm, settings, yes_option
 from cli.output import ago, clean, show, styled
 
@@ -23,7 +24,7 @@ MOVE_S_MAX = 20.0
 QUESTION = b"GET /v1/health/leader HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n"
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def vip() -> None:
     """The virtual address, which the leader holds: show it, and test that it moves."""
 

@@ -169,6 +169,9 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         nonlocal checked
         with click.Context(command) as context:
             if isinstance(command, click.Group):
+                assert run([*path, "--help"]) == 0
+                listed = capsys.readouterr().out.partition("Commands:")[2]
+                assert not path or "...\n" not in listed, path
                 for name in command.list_commands(context):
                     if name != "demo":  # a story of its own, tested where it lives
                         found = command.get_command(context, name)
