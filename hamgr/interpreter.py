@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import ctypes
 import gc
 import sys
 from collections.abc import Callable
@@ -30,8 +31,11 @@ def set_up() -> None:
 
 
 def settle() -> None:
-    """Have collections pass over what is here now, and stays."""
+    """Have collections pass over what is here now, and stays; give back what only the start needed."""
     gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # malloc_trim(3) is glibc's
+    if trim is not None:
+        trim(0)
 
 
 async def collect_when_quiet(busy: Callable[[], bool], *, quiet_s: float = QUIET_S) -> None:

@@ -48,9 +48,9 @@ Variables = dict[Name, Any]
 
 
 class Body(BaseModel):
-    """What every body is: closed, and taken as it is."""
+    """What every body is: closed, and taken as it is; made ready when the first one comes, not before."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class NodeBody(Body):
