@@ -48,7 +48,10 @@ Variables = dict[Name, Any]
 
 
 class Body(BaseModel):
-    """What every body is: closed, and taken as it is; made ready when the first one comes, not before."""
+    """What every body is: closed, and taken as it is; made ready when the first one comes, not before.
+
+    pydantic makes a model ready on one thread only: bodies are read on the event loop, and nowhere else.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 

@@ -41,7 +41,7 @@ NumberText: TypeAlias = Annotated[int | str, PlainValidator(_whole_number_or_tex
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     def given(self, *names: str) -> list[str]:
         """Return those of `names` that have a value."""

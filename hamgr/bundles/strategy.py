@@ -73,7 +73,7 @@ Duration = Annotated[float, PlainValidator(_seconds)]
 
 
 class _Written(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class WindowModel(_Written):
