@@ -108,8 +108,9 @@ def warnings(
             ("replica-unreachable", f"no link to {', '.join(lost)}", "start it: `systemctl start hamgrd`")
         )
     if connected == total and total < 3:
-        needs = "a cluster of 3 replicas survives the loss of one"
-        found.append(("no-fault-tolerance", f"{total} replica(s): no loss is survived", needs))
+        needs = "with three of them the loss of any one is survived"
+        few = "one voter" if total == 1 else f"{total} voters"
+        found.append(("no-fault-tolerance", f"the cluster has only {few}", needs))
     for code, names, sentence, hint in (
         ("node-quarantined", _where(state, status=Status.QUARANTINED), "quarantined", "hamgr why NODE"),
         ("node-unreachable", _missed(state), "unreachable", "hamgr node ls"),

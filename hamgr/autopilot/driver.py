@@ -39,6 +39,15 @@ KINDS = {
     Action.ARM: "fencing-armed",
     Action.DISARM: "fencing-disarmed",
 }
+"""Of the events that tell of it."""
+SAID = {
+    Action.PROMOTE: ("promote {}", "{} is promoted"),
+    Action.DEMOTE: ("demote {}", "{} is demoted"),
+    Action.LET_GO: ("take the vote of {}", "{} lost its vote"),
+    Action.ARM: ("arm fencing with {}", "fencing is armed with {}"),
+    Action.DISARM: ("disarm fencing with {}", "fencing is disarmed with {}"),
+}
+"""What is to be done, and what is done, to the replica of that name."""
 FENCE_AGAIN_S = 10.0
 """From a fencing that went wrong to the next one."""
 
@@ -193,16 +202,14 @@ class Autopilot:
                     await self._members.let_go(evidence, timeout_s=CHANGE_S)
                     self._record.fell(change.replica, roll.at)
         except (ChangeRefused, ConsensusError) as error:
-            self._say(f"{change.name} was not {KINDS[change.action]}: {error}")
+            self._say(f"could not {SAID[change.action][0].format(change.name)}: {error}")
             return
         self._say(self._sentence(change))
         await self._tell(change)
 
     @staticmethod
     def _sentence(change: Change) -> str:
-        if change.action in (Action.ARM, Action.DISARM):
-            return f"fencing is {change.action}ed with {change.name}: {change.reason}"
-        return f"{change.name} is {KINDS[change.action]}: {change.reason}"
+        return f"{SAID[change.action][1].format(change.name)}: {change.reason}"
 
     async def _watch(self, fence: Fence) -> None:
         """Go on without the leader of two, when it is dead, fenced, and all rules of `pair` allow it."""

@@ -55,15 +55,22 @@ class Losses:
         if self.fenced:
             said.append(f"either of the two, which the other one switches off after {dead_s:g} s")
         elif self.at_once_following > self.at_once:
-            said.append(f"{self.at_once_following} at once that do not lead")
+            at_once = " at once" if self.at_once_following > 1 else ""
+            said.append(f"{_followers(self.at_once_following)}{at_once}")
         in_turn = []
         if self.in_turn > self.at_once:
             in_turn.append(f"any {self.in_turn}")
         if self.in_turn_following > max(self.in_turn, self.at_once_following):
-            in_turn.append(f"{self.in_turn_following} that do not lead")
+            in_turn.append(_followers(self.in_turn_following))
         if in_turn:
-            said.append(f"{' or '.join(in_turn)} one by one, more than {dead_s:g} s apart")
+            several = max(self.in_turn, self.in_turn_following) > 1
+            apart = "one by one, each" if several else "if it is lost"
+            said.append(f"{' or '.join(in_turn)} {apart} more than {dead_s:g} s after the one before")
         return f"survived as well: {', or '.join(said)}" if said else ""
+
+
+def _followers(count: int) -> str:
+    return f"{count} that do not lead" if count > 1 else "one that does not lead"
 
 
 def survived(now: Standing, *, lets_go: bool) -> Losses:

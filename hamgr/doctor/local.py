@@ -86,7 +86,7 @@ def _folder(settings: Config, owner: PeerIdentity) -> Finding:
         found = identity.load(settings.raft_dir, cluster=owner.cluster, replica=ReplicaId(owner.id))
     except CannotStart as error:
         return fail("data folder", str(error), "see `A replica lost its disk` in docs/operating.md")
-    return ok("data folder", f"it is this replica's; started {found.starts} times")
+    return ok("data folder", f"it is this replica's; starts so far: {found.starts}")
 
 
 def _address(what: str, address: str, *, running: bool) -> Finding:

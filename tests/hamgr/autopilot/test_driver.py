@@ -102,7 +102,7 @@ async def test_who_is_dead_is_probed_let_go_and_told_of(rig: Rig) -> None:
     assert (evidence.target, evidence.begun_at, evidence.failed) == (IDS["c"], 100.0, rig.answers)
     assert (evidence.silent_s_min, evidence.planned) == (10.0, False)
     assert rig.asked == ["roll call", "c"]
-    assert rig.told == [f"c is let-go: silent for 12 s; {'; '.join(rig.answers)}"]
+    assert rig.told == [f"c lost its vote: silent for 12 s; {'; '.join(rig.answers)}"]
 
 
 async def test_nobody_is_probed_who_was_heard_lately(rig: Rig) -> None:
@@ -210,7 +210,7 @@ async def test_what_is_refused_or_unknown_is_logged_once_and_told_nobody(rig: Ri
         await rig.pilot.look()
         await rig.pilot.look()
     assert rig.told == []
-    assert [line.getMessage() for line in caplog.records] == ["autopilot: c was not let-go: no"]
+    assert [line.getMessage() for line in caplog.records] == ["autopilot: could not take the vote of c: no"]
 
 
 async def test_a_change_stands_although_nobody_hears_of_it(rig: Rig) -> None:

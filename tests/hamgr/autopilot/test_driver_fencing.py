@@ -85,7 +85,7 @@ async def test_a_follower_goes_on_when_its_leader_is_dead_and_switched_off(pair:
     await pair.pilot.look()
     (evidence,) = pair.done
     assert (evidence.target, evidence.fenced, evidence.begun_at) == (IDS["b"], True, 100.0)
-    assert pair.told[0].startswith("b is let-go: silent for 12 s")
+    assert pair.told[0].startswith("b lost its vote: silent for 12 s")
 
 
 @pytest.mark.parametrize(

@@ -53,15 +53,20 @@ def test_without_a_leader_nothing_is_promised() -> None:
     ("losses", "sentence"),
     [
         (Losses(1, 1, 1, 1), ""),
-        (Losses(0, 1, 0, 1), "survived as well: 1 at once that do not lead"),
+        (Losses(0, 1, 0, 1), "survived as well: one that does not lead"),
+        (
+            Losses(0, 0, 0, 1),
+            "survived as well: one that does not lead if it is lost more than 10 s after the one before",
+        ),
         (
             Losses(2, 2, 3, 4),
-            "survived as well: any 3 or 4 that do not lead one by one, more than 10 s apart",
+            "survived as well: any 3 or 4 that do not lead one by one, "
+            "each more than 10 s after the one before",
         ),
         (
             Losses(1, 2, 2, 3),
-            "survived as well: 2 at once that do not lead, or any 2 or 3 that do not lead one by one, "
-            "more than 10 s apart",
+            "survived as well: 2 that do not lead at once, or any 2 or 3 that do not lead one by one, "
+            "each more than 10 s after the one before",
         ),
     ],
 )
